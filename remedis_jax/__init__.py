@@ -1,0 +1,17 @@
+"""remedis_jax: medical imaging with few labels, by self-supervision (REMEDIS) in JAX.
+
+`train`, `evaluate`, `write_report` and `run_experiment` do what the commands `train`, `evaluate`,
+`report` and `sweep` do. They are loaded at first use, so that `import remedis_jax` costs nothing.
+"""
+
+__version__ = "0.1.0"
+
+__all__ = ["evaluate", "run_experiment", "train", "write_report"]
+
+
+def __getattr__(name: str):
+    if name in __all__:
+        from remedis_jax import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'remedis_jax' has no attribute {name!r}")

@@ -1,0 +1,210 @@
+"""The third door: what the commands do, as functions.
+
+    import remedis_jax
+    remedis_jax.train("experiments/contrastive/simclr.py:model=r50x1", "runs/ssl",
+                      overrides=("data.manifest=images.csv",))
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from remedis_jax.errors import UserError
+
+Progress = Callable[[int, int], None]
+
+
+def train(
+    config: str | ConfigDict,
+    workdir: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+):
+    """Runs one stage, or goes on with it.
+
+    Args:
+        config: `FILE.py[:ARGUMENTS]`, or a config.
+        workdir: The run's folder.
+        overrides: `dotted.key=value` pairs.
+        progress: Called with (done, total) while the images are checked, before the first start.
+
+    Returns:
+        A `remedis_jax.training.loop.Result`.
+
+    Raises:
+        UserError: The config or the data cannot be used.
+        RunFailed: The run started and did not finish.
+    """
+    from remedis_jax.data.dataset import open_evaluation, open_training, verify
+    from remedis_jax.evaluation.validation import validation_evaluator
+    from remedis_jax.training import loop
+    from remedis_jax.training.config import load_config
+
+    if isinstance(config, str):
+        config = load_config(config, tuple(overrides))
+    workdir = Path(workdir)
+    supervised = config.stage == "supervised"
+    loop.claim_workdir(workdir, config)
+    dataset = open_training(config.data, config.objective.kind if supervised else None)
+    if not (workdir / "metrics.jsonl").exists():
+        verify(config.data, dataset, progress)
+    evaluators = {}
+    if supervised and config.data.validation:
+        rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
+        card = loop.make_card(config, dataset, None, 0)
+        evaluators["validation"] = validation_evaluator(rows, card)
+    return loop.train(config, workdir, dataset, evaluators=evaluators, title=workdir.name)
+
+
+def evaluate(
+    manifest: str | Path,
+    weights: str | Path,
+    out: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Predicts every image of a manifest and scores the predictions.
+
+    Args:
+        manifest: CSV or Parquet.
+        weights: A weights file, or the folder of a finished run.
+        out: Folder for `predictions.csv`, `metrics.json` and the report.
+        columns: Other column names than those that the weights were trained with: `image`,
+            `group`, `label`, `site`, `split`; "" for a column that this manifest lacks.
+        where: Only rows with these values, e.g. {"site": "B", "split": "test"}.
+        progress: Called with (done, total).
+
+    Returns:
+        The predictions file.
+
+    Raises:
+        UserError: The manifest or the weights cannot be used.
+    """
+    from remedis_jax.data.dataset import open_evaluation
+    from remedis_jax.data.decode import check_images
+    from remedis_jax.data.labels import LabelSpec
+    from remedis_jax.evaluation.predict import predictions_of
+    from remedis_jax.evaluation.predictions import write_predictions
+    from remedis_jax.report.page import report_from_predictions
+    from remedis_jax.training.sharding import make_mesh
+    from remedis_jax.weights.artifact import load_artifact
+
+    artifact = load_artifact(Path(weights))
+    head = artifact.card["head"]
+    if head is None:
+        raise UserError(
+            f"{artifact.path} comes from {artifact.card['stage']} and has no classifier.",
+            "Fine-tune it first, with config.init set to it.",
+        )
+    data = data_config(artifact.card, manifest, columns or {})
+    spec = None
+    if data.labels:
+        spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
+    dataset = open_evaluation(data, spec, where)
+    check_images(dataset.manifest, channels=data.channels, to_grey=data.to_grey)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "predictions.csv"
+    write_predictions(path, predictions_of(artifact, dataset, make_mesh(), progress=progress))
+    (out / "weights.json").write_text(
+        json.dumps({"path": str(artifact.path), "sha256": artifact.sha256}) + "\n"
+    )
+    if spec is not None:
+        report_from_predictions([path], out)
+    return path
+
+
+def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str, str]):
+    """The `data` section that an artefact's contract asks for, for another manifest.
+
+    Raises:
+        UserError: `columns` has a role that does not exist.
+    """
+    from remedis_jax.training.config import stage_config
+
+    data = stage_config("supervised").data
+    contract, trained = card["preprocessing"], card["columns"]
+    data.manifest = str(manifest)
+    data.size, data.channels = contract["working_size"], contract["channels"]
+    data.fit, data.to_grey = contract["fit"], contract["to_grey"]
+    data.labels = tuple(trained["labels"])
+    for role in ("image", "group", "site", "split"):
+        data[role] = trained[role]
+    for role, name in columns.items():
+        if role == "label":
+            data.labels = tuple(name.split(",")) if name else ()
+        elif role in ("image", "group", "site", "split"):
+            data[role] = name
+        else:
+            raise UserError(
+                f"There is no column role {role!r}.", "Use image, group, label, site or split."
+            )
+    return data
+
+
+def write_report(path: str | Path, out: str | Path | None = None) -> Path:
+    """Writes the report of an experiment, a run, or a predictions file.
+
+    Args:
+        path: The folder of an experiment or of a run, or a predictions CSV.
+        out: Where to write; beside the input if None.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        UserError: The path holds nothing that a report can be made of.
+    """
+    from remedis_jax.report.page import (
+        report_from_experiment,
+        report_from_predictions,
+        report_from_run,
+    )
+
+    path = Path(path)
+    if path.is_file():
+        target = Path(out) if out else path.parent
+        report_from_predictions([path], target)
+    elif (path / "experiment.json").is_file():
+        target = Path(out) if out else path
+        report_from_experiment(path, target)
+    elif (path / "metrics.jsonl").is_file():
+        target = Path(out) if out else path
+        report_from_run(path, target)
+    elif (path / "predictions.csv").is_file():
+        target = Path(out) if out else path
+        report_from_predictions([path / "predictions.csv"], target)
+    else:
+        raise UserError(
+            f"{path} is no experiment, run or predictions file.",
+            "Give a folder with experiment.json, metrics.jsonl or predictions.csv, or a CSV.",
+        )
+    return target / "report.html"
+
+
+def run_experiment(
+    config: str, out: str | Path, *, overrides: Sequence[str] = (), announce=print
+) -> Path:
+    """Runs a data-efficiency experiment and writes its report.
+
+    Args:
+        config: `FILE.py[:ARGUMENTS]` under `experiments/data_efficiency/`.
+        out: The experiment's folder.
+        overrides: `dotted.key=value` pairs.
+        announce: Called with a line for each thing that starts.
+
+    Returns:
+        The HTML page.
+    """
+    from remedis_jax.evaluation import data_efficiency
+    from remedis_jax.training.config import load_config
+
+    loaded = load_config(config, tuple(overrides))
+    data_efficiency.run_experiment(loaded, Path(out), announce=announce)
+    return write_report(out)

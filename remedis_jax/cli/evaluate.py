@@ -1,0 +1,53 @@
+"""`remedis evaluate`: predictions and metrics of a weights file on a manifest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(help="CSV or Parquet with one image a row.")],
+    weights: Annotated[
+        Path, typer.Option(help="weights.safetensors, or the folder of a finished run.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for predictions, metrics and report.")],
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Only rows with COLUMN=VALUE (repeatable; all must hold)."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the image path.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of the patient, or '' .")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column(s) of the label, or '' to predict only.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Column of the site, or ''.")] = None,
+    split: Annotated[str | None, typer.Option(help="Column of the split, or ''.")] = None,
+) -> None:
+    """Predict every image of a manifest; score with confidence intervals by patient.
+
+    Column names default to those that the weights were trained with.
+    """
+    from remedis_jax import api
+    from remedis_jax.cli.console import count_progress, disk_errors
+    from remedis_jax.errors import UserError
+    from remedis_jax.training.compilation_cache import enable_compilation_cache
+
+    enable_compilation_cache()
+    given = {"image": image, "group": group, "label": label, "site": site, "split": split}
+    filters: dict[str, list[str]] = {}
+    for text in where or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--where {text!r} has no value.", "Write --where COLUMN=VALUE.")
+        filters.setdefault(name, []).append(value)
+    with disk_errors():
+        path = api.evaluate(
+            manifest,
+            weights,
+            out,
+            columns={role: name for role, name in given.items() if name is not None},
+            where=filters,
+            progress=count_progress("predicting"),
+        )
+    print(f"predictions in {path}")

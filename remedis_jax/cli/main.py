@@ -1,0 +1,54 @@
+"""The `remedis` command: its sub-commands, and how errors reach the user.
+
+Nothing heavy is imported here; every sub-command imports what it needs when it runs.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from remedis_jax import __version__
+from remedis_jax.cli import demo, evaluate, report, sweep, train
+from remedis_jax.errors import RemedisError
+
+app = typer.Typer(
+    help="Medical imaging with few labels: pre-train on unlabelled images, fine-tune, and report "
+    "with confidence intervals. Research software, not for clinical use.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(demo.demo)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(sweep.sweep)
+app.command()(report.report)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"remedis_jax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, a failed run one line and 1."""
+    try:
+        app()
+    except RemedisError as error:
+        print(f"remedis: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; that is its right.
+        sys.stderr.close()
+        sys.exit(1)

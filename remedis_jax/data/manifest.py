@@ -1,0 +1,365 @@
+"""The manifest: one row per image, and which columns say patient, label, site and split.
+
+Everything is text. A patient id that looks like a number keeps its leading zeros, and an empty
+cell stays an empty cell; numbers are parsed only where they are asked for (`Manifest.numbers`).
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import os
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import pandas as pd
+
+from remedis_jax.data.messages import did_you_mean, first_few
+from remedis_jax.errors import UserError
+
+# The header of a spreadsheet is row 1, so the first image is in row 2.
+FIRST_ROW = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which column of the manifest plays which part.
+
+    Attributes:
+        image: Path of the image, relative to the manifest's folder, with '/' between folders.
+        group: The unit that must never be split: patient, case, lesion, slide. None where the
+            data has none; then every image counts as a group of its own.
+        labels: The label columns; empty for unlabelled data.
+        site: Hospital, scanner or collection.
+        split: A split that the data came with.
+    """
+
+    image: str = "image"
+    group: str | None = None
+    labels: tuple[str, ...] = ()
+    site: str | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.labels, str):
+            raise TypeError(f"labels must be a tuple of names; write labels=({self.labels!r},)")
+
+    def named(self) -> tuple[str, ...]:
+        """The columns that must be in the file."""
+        optional = (self.group, *self.labels, self.site, self.split)
+        return (self.image, *(name for name in optional if name is not None))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Manifest:
+    """Rows of a manifest file, or a part of them.
+
+    Attributes:
+        table: Every column as text; the index, named 'row', is the row in the file as a
+            spreadsheet counts it (header = 1), and survives `where` and `select`.
+        columns: Which column plays which part.
+        path: The file, absolute.
+        sha256: Hex digest of the bytes of the whole file.
+    """
+
+    table: pd.DataFrame
+    columns: Columns
+    path: Path
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row of each image in the file, int64 [N], as a spreadsheet counts (header = 1)."""
+        return self.table.index.to_numpy(np.int64)
+
+    @property
+    def images(self) -> list[str]:
+        """Path of each image as it stands in the file."""
+        return self.table[self.columns.image].tolist()
+
+    @property
+    def image_paths(self) -> list[Path]:
+        """Absolute path of each image; relative ones start at the manifest's folder."""
+        return [self.path.parent / name for name in self.images]
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group of each image, text [N]; the image itself where no group column is named.
+
+        Raises:
+            UserError: A group cell is empty.
+        """
+        if self.columns.group is None:
+            return self.column(self.columns.image)
+        groups = self.column(self.columns.group)
+        self.refuse(
+            [str(row) for row, group in zip(self.rows, groups, strict=True) if not group.strip()],
+            f"column {self.columns.group!r} is empty in",
+            "Every image needs its patient, case or lesion; fill the cells in.",
+        )
+        return groups
+
+    def column(self, name: str) -> np.ndarray:
+        """A column as text, object [N].
+
+        Raises:
+            UserError: There is no such column.
+        """
+        require_columns(self.table.columns, [name], self.path)
+        return self.table[name].to_numpy(object)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column as numbers, float64 [N]; an empty cell is nan.
+
+        Raises:
+            UserError: A cell is neither a number nor empty.
+        """
+        values = np.full(len(self), np.nan)
+        bad = []
+        for i, text in enumerate(self.column(name)):
+            if text.strip():
+                try:
+                    values[i] = float(text)
+                except ValueError:
+                    bad.append(f"{self.rows[i]} ({text!r})")
+        self.refuse(
+            bad, f"column {name!r} is not a number in", "Correct the cells or leave them empty."
+        )
+        return values
+
+    def where(self, **wanted: str | Sequence[str]) -> "Manifest":
+        """The rows in which each named column holds the value, or one of the values.
+
+        Example: ``manifest.where(site=["rosendahl"], split="train")``.
+
+        Raises:
+            UserError: No such column, a value that is in no row, or no row fits them all.
+        """
+        keep = np.ones(len(self), bool)
+        for name, value in wanted.items():
+            present = sorted(set(self.column(name)))
+            values = [value] if isinstance(value, str | int | float) else list(value)
+            values = [str(v) for v in values]
+            for v in values:
+                if v not in present:
+                    raise UserError(
+                        f"{self.path}: no row has {name} = {v!r}.{did_you_mean(v, present)}",
+                        f"Column {name!r} holds {first_few(present)}.",
+                    )
+            keep &= self.table[name].isin(values).to_numpy()
+        if not keep.any():
+            conditions = ", ".join(f"{name} = {value!r}" for name, value in wanted.items())
+            raise UserError(
+                f"{self.path}: no row has all of {conditions}.", "Loosen one of the conditions."
+            )
+        return self.select(np.flatnonzero(keep))
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Manifest":
+        """The rows at `indices` (positions in this manifest, from 0), in that order."""
+        return dataclasses.replace(self, table=self.table.iloc[np.asarray(indices, np.int64)])
+
+    def refuse(self, bad: Sequence[str], problem: str, remedy: str) -> None:
+        """Raises where `bad`, a list of rows, is not empty: path, problem, count, first five."""
+        if bad:
+            raise UserError(
+                f"{self.path}: {problem} {len(bad):,} row(s): row {first_few(bad)}.", remedy
+            )
+
+
+def read_manifest(
+    path: str | os.PathLike,
+    columns: Columns = Columns(),
+    *,
+    allow_outside: bool = False,
+    check_files: bool = True,
+) -> Manifest:
+    """Reads a CSV or Parquet file and refuses whatever would be misread later.
+
+    A CSV is comma-separated UTF-8 (a byte order mark is taken off) with a header. Lines without
+    any text in them are no rows. In a Parquet file a null is an empty cell, and numbers are
+    written as text: 3, not 3.0, in a column of whole numbers.
+
+    Args:
+        path: The file; its name ends in .csv or .parquet.
+        columns: Which column plays which part.
+        allow_outside: Accept absolute paths and paths that leave the manifest's folder.
+        check_files: Look whether every image is there. False where the pixels come from
+            elsewhere, such as an array_record.
+
+    Raises:
+        UserError: The file is missing, empty, of another kind or not readable; a column is
+            missing; an image is named twice, not at all, by a Windows path, outside the folder,
+            or does not exist.
+    """
+    path = Path(path).absolute()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(
+            f"{path}: there is no such file.{did_you_mean(path.name, siblings)}",
+            "Give the path of a .csv or .parquet manifest.",
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror}.",
+            "Give the path of a readable .csv or .parquet manifest.",
+        ) from None
+    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise UserError(
+            f"{path}: a manifest is a .csv or a .parquet file.", "Save the table as one of these."
+        )
+    if not data.strip():
+        raise UserError(f"{path}: the file is empty.", "It needs a header and a row per image.")
+    table = readers[path.suffix.lower()](data, path)
+    require_columns(table.columns, columns.named(), path)
+    if table.empty:
+        raise UserError(f"{path}: there is a header and no row.", "It needs a row per image.")
+
+    manifest = Manifest(table, columns, path, hashlib.sha256(data).hexdigest())
+    _check_image_names(manifest, allow_outside)
+    if check_files:
+        missing = [
+            f"{row} ({image})"
+            for row, image in zip(manifest.rows, manifest.images, strict=True)
+            if not os.path.isfile(os.path.join(path.parent, image))
+        ]
+        manifest.refuse(
+            missing,
+            "the image file is missing for",
+            f"Paths start at the manifest's folder, {path.parent}.",
+        )
+    return manifest
+
+
+def require_columns(present: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Raises UserError, with the nearest name, where a wanted column is not among `present`."""
+    for name in wanted:
+        if name not in present:
+            raise UserError(
+                f"{path}: there is no column {name!r}.{did_you_mean(name, present)}",
+                f"The columns are {', '.join(map(repr, present))}.",
+            )
+
+
+def _read_csv(data: bytes, path: Path) -> pd.DataFrame:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: row {row} is not UTF-8 text.", "Save the table as 'CSV UTF-8'."
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records: list[list[str]] = []
+    try:
+        records.extend(reader)
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: row {len(records) + 1} is not valid CSV: {error}.",
+            "Check its quotation marks.",
+        ) from None
+
+    header = records[0] if records else []
+    if not any(header):
+        raise UserError(f"{path}: row 1 is empty.", "The first row names the columns.")
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and separator in header[0]:
+            raise UserError(
+                f"{path}: the columns are separated by {name}, not by commas.",
+                "Save the table as comma-separated CSV.",
+            )
+    _refuse_duplicate_columns(header, path)
+    filled = [
+        (row, cells)
+        for row, cells in enumerate(records[1:], FIRST_ROW)
+        if any(cell.strip() for cell in cells)
+    ]
+    for row, cells in filled:
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}: row {row} has {len(cells)} cells where the header has {len(header)}.",
+                "Put text that holds a comma between double quotes, and fill up short rows.",
+            )
+    rows = pd.Index([row for row, _ in filled], name="row", dtype=np.int64)
+    return pd.DataFrame([cells for _, cells in filled], rows, header, dtype=str)
+
+
+def _read_parquet(data: bytes, path: Path) -> pd.DataFrame:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(
+            f"{path}: reading Parquet needs pyarrow.",
+            "Install it with 'pip install pyarrow', or save the table as CSV.",
+        ) from None
+    try:
+        frame = pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas(integer_object_nulls=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: is not a readable Parquet file: {reason}.", "Write the file again."
+        ) from None
+    frame = frame.reset_index(drop=not frame.index.names[0])
+    header = [str(name) for name in frame.columns]
+    _refuse_duplicate_columns(header, path)
+    rows = pd.RangeIndex(FIRST_ROW, FIRST_ROW + len(frame), name="row")
+    text = {name: _as_text(frame.iloc[:, i]) for i, name in enumerate(header)}
+    return pd.DataFrame(text, rows, header, dtype=str)
+
+
+def _as_text(column: pd.Series) -> list[str]:
+    empty = column.isna().to_numpy()
+    values = column.to_numpy(object)
+    if column.dtype.kind == "f" and all(float(v).is_integer() for v in values[~empty]):
+        values = [None if e else int(v) for v, e in zip(values, empty, strict=True)]
+    return ["" if e else str(v) for v, e in zip(values, empty, strict=True)]
+
+
+def _refuse_duplicate_columns(header: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"{path}: the header names {', '.join(map(repr, twice))} more than once.",
+            "Give every column its own name.",
+        )
+
+
+def _check_image_names(manifest: Manifest, allow_outside: bool) -> None:
+    """Refuses image cells that are empty, of Windows' kind, outside the folder, or repeated."""
+    empty, windows, outside, repeated = [], [], [], []
+    seen: dict[str, int] = {}
+    for row, image in zip(manifest.rows.tolist(), manifest.images, strict=True):
+        shown = f"{row} ({image})"
+        if not image.strip():
+            empty.append(str(row))
+            continue
+        normal = posixpath.normpath(image)
+        if "\\" in image or PureWindowsPath(image).drive:
+            windows.append(shown)
+        elif PurePosixPath(normal).is_absolute() or normal.split("/")[0] == "..":
+            outside.append(shown)
+        if normal in seen:
+            repeated.append(f"{shown[:-1]}, also in row {seen[normal]})")
+        seen.setdefault(normal, row)
+    column = f"column {manifest.columns.image!r}"
+    manifest.refuse(empty, f"{column} is empty in", "Name the image or delete the row.")
+    manifest.refuse(
+        windows,
+        f"{column} holds a Windows path in",
+        "Write relative paths with '/', as in a/b.png.",
+    )
+    if not allow_outside:
+        manifest.refuse(
+            outside,
+            f"{column} leads out of the manifest's folder in",
+            "Use paths inside the folder, or pass allow_outside=True if this is meant.",
+        )
+    manifest.refuse(repeated, "an image is named again in", "Keep one row per image.")

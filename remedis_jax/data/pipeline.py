@@ -1,0 +1,339 @@
+"""Batches as a pure function of (seed, step).
+
+Step s of a run holds the same images whatever the number of processes, workers or threads, and
+whether the run was interrupted, so that the position of a run is one number: its next step. A
+grain `MapDataset` of steps is mapped to batches of indices and then to batches of images, in
+threads and, if asked, in worker processes.
+
+This module imports grain, which imports jax; the rest of the package imports neither.
+"""
+
+import functools
+import hashlib
+import shutil
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import grain
+import numpy as np
+from absl import flags
+
+from remedis_jax.data.sources import ImageSource
+from remedis_jax.errors import RunFailed, UserError
+
+Mode = Literal["distinct", "stream"]
+MODES = ("distinct", "stream")
+Batch = dict[str, np.ndarray]
+
+
+class _Load:
+    """Turns the indices of a batch into the part of it that this process needs."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        labels: np.ndarray | None,
+        process_index: int,
+        process_count: int,
+    ):
+        self._source = source
+        self._labels = labels
+        self._process_index = process_index
+        self._process_count = process_count
+
+    def __call__(self, indices: np.ndarray) -> Batch:
+        share = len(indices) // self._process_count
+        indices = indices[self._process_index * share : (self._process_index + 1) * share]
+        batch = {"image": self._source.gather(indices), "index": indices.astype(np.int32)}
+        if self._labels is not None:
+            batch["label"] = self._labels[indices]
+        return batch
+
+
+class TrainStream:
+    """Endless batches for training, for iteration with ``next``.
+
+    'distinct': the images are shuffled anew in every epoch, and the remainder that fills no batch
+    is left out of that epoch, so that no image is twice in a batch; contrastive losses would take
+    the second for a false negative. 'stream': the shuffled epochs follow one another without a
+    gap and batches straddle them, so that nothing is left out and a batch may be larger than the
+    data; for supervised training on few labels.
+
+    A batch is a dict of 'image' uint8 [b, H, W, C], 'index' int32 [b] (index in the source) and,
+    with labels, 'label' (as `labels`, [b, ...]), where b is batch_size / process_count. Process p
+    of P holds the p-th of P contiguous parts of the batch.
+
+    Worker processes are spawned and import the main module again, so a script that uses them
+    needs ``if __name__ == '__main__':``. Use them where decoding is slower than training; threads
+    alone suffice for images in memory.
+
+    Args:
+        source: N images.
+        labels: [N, ...], or None.
+        batch_size: Images in a batch, over all processes.
+        seed: Not negative. Other seeds give unrelated orders.
+        mode: 'distinct' or 'stream'.
+        start_step: The first step to give.
+        workers: Processes that load batches; 0 loads them in this process.
+        threads: Batches in preparation at a time, in each worker or in this process.
+            Default: ours.
+        process_index: Which process of a multi-host run this is.
+        process_count: How many of them there are.
+
+    Raises:
+        UserError: The batch is larger than the data (distinct) or not divisible by the processes,
+            the mode is unknown, the seed negative, the source empty, or there is too little
+            shared memory for the workers. While iterating: an image cannot be read.
+        RunFailed: While iterating: a worker was killed.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        *,
+        labels: np.ndarray | None = None,
+        batch_size: int,
+        seed: int,
+        mode: Mode,
+        start_step: int = 0,
+        workers: int = 0,
+        threads: int = 2,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        _check_batch(source, labels, batch_size, process_count)
+        if mode not in MODES:
+            raise UserError(
+                f"mode {mode!r} is unknown.", f"Choose one of {', '.join(map(repr, MODES))}."
+            )
+        if seed < 0:
+            raise UserError(f"seed={seed} is negative.", "Choose 0 or more.")
+        if mode == "distinct" and batch_size > len(source):
+            raise UserError(
+                f"a batch of {batch_size:,} distinct images cannot be drawn from {len(source):,}.",
+                f"Set batch_size to {len(source):,} or less, or use mode='stream'.",
+            )
+        self._state = {
+            "next_step": int(start_step),
+            "seed": int(seed),
+            "batch_size": int(batch_size),
+            "num_examples": len(source),
+            "mode": mode,
+            "digest": _digest(source, labels),
+        }
+        load = _Load(source, labels, process_index, process_count)
+        order = _Order(len(source), batch_size, seed, mode)
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+        steps = grain.MapDataset.range(start_step, sys.maxsize)
+        dataset = steps.map(order).map(load).to_iter_dataset(options)
+        if workers:
+            image_bytes = int(np.prod(source.image_shape))
+            # Each worker holds a batch in its queue, one in hand, and one is being copied out.
+            _check_shared_memory(3 * workers * batch_size // process_count * image_bytes)
+            # grain's workers read absl flags, which only absl.app.run parses by itself.
+            if not flags.FLAGS.is_parsed():
+                flags.FLAGS.mark_as_parsed()
+            dataset = dataset.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
+            )
+        self._workers = workers
+        # The list is the only owner of grain's iterator, so that closing also deletes it. The
+        # finalizer also runs when the interpreter exits; grain's own clean-up comes too late by
+        # then, complains, and leaves shared memory behind.
+        self._live = [iter(dataset)]
+        self._close = weakref.finalize(self, _close, self._live)
+
+    @classmethod
+    def from_state(
+        cls,
+        source: ImageSource,
+        *,
+        state: dict[str, Any],
+        labels: np.ndarray | None = None,
+        **arguments: Any,
+    ) -> "TrainStream":
+        """Goes on where `state` was taken; the other arguments as for the class.
+
+        The number of workers, threads and processes may differ from those of the run before.
+
+        Raises:
+            UserError: The seed, batch size, mode, images or labels are not those of the state.
+        """
+        stream = cls(source, labels=labels, start_step=state["next_step"], **arguments)
+        changed = [name for name, value in stream.state().items() if state.get(name) != value]
+        if changed:
+            stream.close()
+            what = [
+                "the images, their order, their size or their labels"
+                if name == "digest"
+                else f"{name} ({state.get(name)!r} then, {stream.state()[name]!r} now)"
+                for name in changed
+            ]
+            raise UserError(
+                "the data differ from those that the checkpoint was training on:"
+                f" {', '.join(what)}.",
+                "Restore the earlier settings and data, or start a new run.",
+            )
+        return stream
+
+    def __iter__(self) -> "TrainStream":
+        return self
+
+    def __next__(self) -> Batch:
+        if not self._live:
+            raise ValueError("the stream is closed")
+        try:
+            batch = next(self._live[0])
+        except RuntimeError as error:
+            if "Worker process was terminated" not in str(error):
+                raise
+            self.close()
+            raise RunFailed(
+                f"a data worker was killed before step {self._state['next_step']}: {error}",
+                "It may have run out of memory; use fewer workers or a smaller batch.",
+            ) from None
+        if self._workers:
+            # The arrays lie in shared memory; a copy frees it now rather than when jax lets go.
+            batch = {name: np.array(array) for name, array in batch.items()}
+        self._state["next_step"] += 1
+        return batch
+
+    def __enter__(self) -> "TrainStream":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every image has its turn; in 'distinct' without the remainder."""
+        n, batch_size = self._state["num_examples"], self._state["batch_size"]
+        return n // batch_size if self._state["mode"] == "distinct" else -(-n // batch_size)
+
+    def state(self) -> dict[str, Any]:
+        """The position after the last batch that was given out, and what it depends on (JSON)."""
+        return dict(self._state)
+
+    def close(self) -> None:
+        """Ends the threads and the worker processes. The stream gives no more batches."""
+        self._close()
+
+
+def eval_batches(
+    source: ImageSource,
+    *,
+    labels: np.ndarray | None = None,
+    batch_size: int,
+    threads: int = 2,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Every image exactly once, in order; the last batch is filled up and masked.
+
+    Args:
+        source: N images.
+        labels: [N, ...], or None.
+        batch_size: Images in a batch, over all processes.
+        threads: Batches in preparation at a time.
+        process_index: Which process of a multi-host run this is.
+        process_count: How many of them there are; each gets its contiguous part of every batch.
+
+    Yields:
+        As `TrainStream`, and 'mask' bool [b]: False where image 0 was repeated to fill the batch.
+
+    Raises:
+        UserError: The batch is not divisible by the processes, the source is empty, or an image
+            cannot be read.
+    """
+    _check_batch(source, labels, batch_size, process_count)
+    n = len(source)
+    load = _Load(source, labels, process_index, process_count)
+    share = batch_size // process_count
+    first = process_index * share
+
+    def batch_at(start: int) -> Batch:
+        positions = np.arange(start, start + batch_size)
+        inside = positions < n
+        batch = load(np.where(inside, positions, 0))
+        return batch | {"mask": inside[first : first + share]}
+
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    starts = grain.MapDataset.range(0, n, batch_size)
+    return iter(starts.map(batch_at).to_iter_dataset(options))
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """A permutation of 0..n-1, int64 [n], by the stable ranks of n random 64-bit numbers.
+
+    numpy promises that SeedSequence and Philox never change, but not so for its permutations.
+    grain's shuffle is not used: it takes milliseconds per index for fewer than 50 images and 0.1
+    ms for 300, which is where label fractions lie, and it gives epoch e of seed s and epoch e - 1
+    of seed s + 1 the same order.
+    """
+    bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
+    return np.argsort(bits, kind="stable")
+
+
+class _Order:
+    """Turns a step into the indices of its batch."""
+
+    def __init__(self, n: int, batch_size: int, seed: int, mode: Mode):
+        self._n = n
+        self._batch_size = batch_size
+        self._seed = seed
+        # Positions in an epoch; in 'distinct' without the remainder that fills no batch.
+        self._length = n - n % batch_size if mode == "distinct" else n
+
+    def __call__(self, step: int) -> np.ndarray:
+        start = step * self._batch_size
+        epochs, places = np.divmod(np.arange(start, start + self._batch_size), self._length)
+        return np.concatenate(
+            [
+                _epoch_order(self._n, self._seed, int(epoch))[places[epochs == epoch]]
+                for epoch in np.unique(epochs)
+            ]
+        )
+
+
+def _close(live: list[grain.DatasetIterator]) -> None:
+    while live:
+        live.pop().close()
+
+
+def _digest(source: ImageSource, labels: np.ndarray | None) -> str:
+    if labels is None:
+        return source.digest
+    content = hashlib.sha256(f"{source.digest} {labels.dtype.str} {labels.shape}".encode())
+    content.update(np.ascontiguousarray(labels).data)
+    return content.hexdigest()
+
+
+def _check_batch(
+    source: ImageSource, labels: np.ndarray | None, batch_size: int, process_count: int
+) -> None:
+    if len(source) == 0:
+        raise UserError("there are no images to make batches of.", "Check the manifest.")
+    if labels is not None and len(labels) != len(source):
+        raise ValueError(f"{len(labels)} labels do not fit {len(source)} images")
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size={batch_size} cannot be divided among {process_count} process(es).",
+            "Set it to a positive multiple of the number of processes.",
+        )
+
+
+def _check_shared_memory(needed: int) -> None:
+    """Refuses what would end in a bus error: containers often get 64 MB of shared memory."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except FileNotFoundError:  # Not Linux: shared memory is not a file system with a limit.
+        return
+    if needed > free:
+        raise UserError(
+            f"data workers need about {needed / 2**20:,.0f} MiB of shared memory and /dev/shm has"
+            f" {free / 2**20:,.0f} MiB free.",
+            "Enlarge it (docker run --shm-size=...), or use fewer workers or workers=0.",
+        )

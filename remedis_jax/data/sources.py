@@ -1,0 +1,222 @@
+"""Where pixels come from: files named by a manifest, memory, a part of another source.
+
+A source is a fixed sequence of images of one format. The pipeline asks it for batches by index
+and for nothing else, so that all kinds of source give the same batches. `array_record.py` beside
+this file holds one more kind.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from remedis_jax.data.decode import Fit, check_working_format, decode_image
+from remedis_jax.data.manifest import Manifest
+from remedis_jax.errors import UserError
+
+# ours: half of a 16 GiB laptop.
+MEMORY_LIMIT = 8 * 2**30
+
+
+class ImageSource(Protocol):
+    """N images of one shape, by index. Sources can be pickled, for worker processes."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+
+    @property
+    def digest(self) -> str:
+        """Changes when the images, their order or their working format change."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices` (int [b], each in [0, N)): uint8 [b, height, width, channels].
+
+        Raises:
+            UserError: An image cannot be read, with its name.
+        """
+
+
+class ManifestSource:
+    """Image files, read and decoded at each use by the rules of `remedis_jax.data.decode`.
+
+    The digest covers the paths and the sizes in bytes of the files and the working format; not
+    the folder they lie in, so that a run can go on after the data has moved.
+
+    Args:
+        manifest: The images.
+        size: Side of the images in pixels.
+        channels: As for `decode_image`.
+        fit: As for `decode_image`.
+        to_grey: As for `decode_image`.
+        threads: Files decoded at a time in each process; the number of processors if None
+            (ours).
+
+    Raises:
+        UserError: The format is not possible, or a file is missing.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        size: int,
+        channels: int = 3,
+        fit: Fit = "squash",
+        *,
+        to_grey: bool = False,
+        threads: int | None = None,
+    ):
+        check_working_format(size, channels, fit)
+        self._format = {"size": size, "channels": channels, "fit": fit, "to_grey": to_grey}
+        self._folder = os.fspath(manifest.path.parent)
+        self._images = manifest.images
+        self._rows = manifest.rows
+        self._manifest_path = os.fspath(manifest.path)
+        self._threads = threads or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads)
+        content = hashlib.sha256(repr(sorted(self._format.items())).encode())
+        for row, image in zip(self._rows, self._images, strict=True):
+            try:
+                length = os.stat(os.path.join(self._folder, image)).st_size
+            except OSError as error:
+                raise UserError(
+                    f"{self._manifest_path}: row {row} ({image}): {error.strerror}.",
+                    f"Paths start at the manifest's folder, {self._folder}.",
+                ) from None
+            content.update(f"{image}\0{length}\0".encode())
+        self._digest = content.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._format["size"], self._format["size"], self._format["channels"]
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        batch = np.empty((len(indices), *self.image_shape), np.uint8)
+        for position, pixels in enumerate(self._pool.map(self._decode, indices)):
+            batch[position] = pixels
+        return batch
+
+    def _decode(self, index: int) -> np.ndarray:
+        image = self._images[index]
+        return decode_image(
+            os.path.join(self._folder, image),
+            **self._format,
+            name=f"{self._manifest_path}: row {self._rows[index]} ({image})",
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_pool"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pool = ThreadPoolExecutor(self._threads)
+
+
+class InMemorySource:
+    """Images held in memory. Each worker process gets a copy; with this source use none.
+
+    Args:
+        images: uint8 [N, height, width, channels].
+        digest: Digest of the source that the images were read from; that of the pixels if None.
+    """
+
+    def __init__(self, images: np.ndarray, digest: str | None = None):
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"images must be uint8 [N, H, W, C], got {images.dtype} {images.shape}"
+            )
+        self.images = np.ascontiguousarray(images)
+        if digest is None:
+            content = hashlib.sha256(repr(self.images.shape).encode())
+            content.update(self.images.data)
+            digest = content.hexdigest()
+        self._digest = digest
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[indices]
+
+
+class SubsetSource:
+    """Some images of another source, in a given order, such as a label fraction.
+
+    Args:
+        source: The other source.
+        indices: Index in `source` of each image, int [M].
+    """
+
+    def __init__(self, source: ImageSource, indices: Sequence[int] | np.ndarray):
+        self._source = source
+        self._indices = np.asarray(indices, np.int64)
+        if self._indices.size and not 0 <= self._indices.min() <= self._indices.max() < len(source):
+            raise IndexError(f"an index is not in [0, {len(source)})")
+        self._digest = hashlib.sha256(
+            source.digest.encode() + self._indices.astype("<i8").tobytes()
+        ).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self._source.image_shape
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        return self._source.gather(self._indices[indices])
+
+
+def load_in_memory(
+    source: ImageSource,
+    max_bytes: int = MEMORY_LIMIT,
+    progress: Callable[[int, int], None] | None = None,
+) -> InMemorySource:
+    """Reads every image of a source once; the result gives the same batches, digest included.
+
+    Args:
+        source: The source to read.
+        max_bytes: Refuse to hold more than this.
+        progress: Called with (done, total) after every few images.
+
+    Raises:
+        UserError: It would take more memory than `max_bytes`, or an image cannot be read.
+    """
+    needed = len(source) * int(np.prod(source.image_shape))
+    if needed > max_bytes:
+        raise UserError(
+            f"{len(source):,} images of shape {source.image_shape} take {needed / 2**30:.1f} GiB,"
+            f" more than the {max_bytes / 2**30:.1f} GiB allowed.",
+            "Read them from their files, or choose a smaller working size.",
+        )
+    images = np.empty((len(source), *source.image_shape), np.uint8)
+    for start in range(0, len(source), 256):
+        indices = np.arange(start, min(start + 256, len(source)))
+        images[indices] = source.gather(indices)
+        if progress is not None:
+            progress(start + len(indices), len(source))
+    return InMemorySource(images, source.digest)

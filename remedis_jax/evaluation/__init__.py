@@ -1,0 +1,1 @@
+"""Predictions, metrics, patient bootstrap, data efficiency."""

@@ -1,0 +1,123 @@
+"""Probabilities of a trained classifier for every image of a data set, each exactly once."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jax.sharding import Mesh
+
+from remedis_jax.augment import Recipe, get_recipe
+from remedis_jax.data.dataset import Dataset
+from remedis_jax.data.pipeline import eval_batches
+from remedis_jax.errors import UserError
+from remedis_jax.evaluation.predictions import predictions_table
+from remedis_jax.models.bit import BiT, BiTSpec, to_bit_input
+from remedis_jax.models.heads import Classifier
+from remedis_jax.training.sharding import jit_forward, put_batch, put_replicated
+from remedis_jax.weights.artifact import Artifact
+
+Progress = Callable[[int, int], None]
+
+
+@functools.lru_cache(maxsize=16)
+def classifier(
+    encoder: BiTSpec, recipe: Recipe, classes: int, kind: str, size: int, mesh: Mesh
+) -> Callable:
+    """The compiled function (params, images uint8 [B, H, W, C]) -> probabilities [B, classes]."""
+
+    def probabilities(params, images):
+        views = to_bit_input(recipe(None, images, size))
+        features = BiT(encoder).apply({"params": params["encoder"]}, views)
+        logits = Classifier(classes).apply({"params": params["head"]}, features)
+        return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
+
+    return jit_forward(probabilities, mesh)
+
+
+def encoder_spec(card: dict[str, Any]) -> BiTSpec:
+    """The network that an artefact's card describes."""
+    encoder = card["encoder"]
+    return BiTSpec.from_name(
+        encoder["name"], stem=encoder["stem"], compute_dtype=encoder["compute_dtype"]
+    )
+
+
+def predict(
+    params: Any,
+    card: dict[str, Any],
+    dataset: Dataset,
+    mesh: Mesh,
+    *,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Probabilities for every image.
+
+    Args:
+        params: `encoder` and `head`, on the host or replicated over the mesh.
+        card: The artefact's card, whose preprocessing applies.
+        dataset: N images in the card's working format.
+        mesh: Devices to compute on.
+        batch_size: Raised to a multiple of the number of devices.
+        progress: Called with (done, N).
+
+    Returns:
+        float64 [N, K]; rows of softmax probabilities sum to 1 to float32 rounding.
+
+    Raises:
+        UserError: The weights have no classifier.
+    """
+    head = card["head"]
+    if head is None:
+        raise UserError(
+            f"These weights come from {card['stage']} and have no classifier.",
+            "Fine-tune them first: remedis train --config experiments/finetune/finetune.py.",
+        )
+    devices = mesh.shape["data"]
+    batch_size = -(-min(batch_size, len(dataset)) // devices) * devices
+    contract = card["preprocessing"]
+    forward = classifier(
+        encoder_spec(card),
+        get_recipe(contract["recipe"], **contract["options"]),
+        len(head["classes"]),
+        head["kind"],
+        contract["size"],
+        mesh,
+    )
+    params = put_replicated({"encoder": params["encoder"], "head": params["head"]}, mesh)
+    rows, done = [], 0
+    for batch in eval_batches(dataset.source, batch_size=batch_size):
+        images = put_batch({"image": batch["image"]}, mesh)["image"]
+        p = np.asarray(forward(params, images), np.float64)
+        rows.append(p[batch["mask"]])
+        done += len(rows[-1])
+        if progress is not None:
+            progress(done, len(dataset))
+    return np.concatenate(rows)
+
+
+def predictions_of(
+    artifact: Artifact, dataset: Dataset, mesh: Mesh, *, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The predictions table of a weights file on a data set."""
+    p = predict(artifact.params, artifact.card, dataset, mesh, progress=progress)
+    return table_of(dataset, artifact.card["head"], p)
+
+
+def table_of(dataset: Dataset, head: dict[str, Any], p: np.ndarray) -> pd.DataFrame:
+    """Probabilities with the columns of their manifest rows."""
+    manifest = dataset.manifest
+    columns = manifest.columns
+    return predictions_table(
+        head["kind"],
+        tuple(head["classes"]),
+        images=manifest.images,
+        groups=manifest.groups,
+        site=manifest.column(columns.site) if columns.site else "",
+        split=manifest.column(columns.split) if columns.split else "",
+        y=dataset.labels,
+        p=p,
+    )

@@ -1,0 +1,1 @@
+"""BiT ResNet-v2, projection and classification heads."""

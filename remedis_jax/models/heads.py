@@ -1,0 +1,103 @@
+"""What sits on the encoder: the projection head of SimCLR and the linear classifier."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from remedis_jax.models.parameters import ONES, ZEROS, Initializer, declare
+
+# official-code (google-research/simclr, REMEDIS): N(0, 0.01) for every dense kernel of a head.
+HEAD_NORMAL = Initializer(std=0.01)
+
+
+class Dense(nn.Module):
+    """Matrix product over the last axis, float32, optional bias."""
+
+    features: int
+    bias: bool = True
+    kernel_init: Initializer = HEAD_NORMAL
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x @ declare(self, "kernel", self.kernel_init, (x.shape[-1], self.features))
+        if self.bias:
+            y = y + declare(self, "bias", ZEROS, (self.features,))[None]
+        return y
+
+
+class BatchNorm(nn.Module):
+    """BatchNorm over axis 0 of [B, C], float32, two-pass variance.
+
+    In training the statistics are those of the *global* batch: under `jax.jit` with a sharded
+    batch the mean below is a mean over all devices, as the official code computes with its
+    cross-replica sums. Decay 0.9 and eps 1e-5 (official-code).
+    """
+
+    center: bool = True
+    decay: float = 0.9
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        shape = (x.shape[-1],)
+        running_mean = declare(self, "mean", ZEROS, shape, "batch_stats")
+        running_variance = declare(self, "var", ONES, shape, "batch_stats")
+        if train:
+            mean = x.mean(axis=0)
+            variance = jnp.square(x - mean[None]).mean(axis=0)
+            if not self.is_initializing():
+                for running, now in ((running_mean, mean), (running_variance, variance)):
+                    running.value = self.decay * running.value + (1 - self.decay) * now
+        else:
+            mean, variance = running_mean.value, running_variance.value
+        y = (x - mean[None]) * lax.rsqrt(variance + self.eps)[None]
+        y = y * declare(self, "gamma", ONES, shape)[None]
+        if self.center:
+            y = y + declare(self, "beta", ZEROS, shape)[None]
+        return y
+
+
+class ProjectionHead(nn.Module):
+    """SimCLR's projection head (google-research/simclr, `model_util.projection_head`).
+
+    Hidden layers: Dense -> BatchNorm with beta -> ReLU, as wide as the encoder's output. Last
+    layer: Dense without bias -> BatchNorm without beta, no ReLU.
+
+    Attributes:
+        output_dim: 128 (official-code).
+        layers: Dense layers in all: 2 is SimCLR v1 and REMEDIS (`num_nlh_layers=1`), 3 is v2.
+        hidden_bias: A bias before the hidden BatchNorm. False in google-research/simclr, True in
+            the REMEDIS code; without effect on the function, since BatchNorm subtracts it.
+
+    Call:
+        features: [B, C] float32.
+        train: Whether to use (and update) batch statistics.
+
+    Returns:
+        [B, output_dim] float32, not normalised.
+    """
+
+    output_dim: int = 128
+    layers: int = 2
+    hidden_bias: bool = False
+
+    @nn.compact
+    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+        x = features
+        for index in range(self.layers - 1):
+            x = Dense(features.shape[-1], bias=self.hidden_bias, name=f"dense_{index}")(x)
+            x = nn.relu(BatchNorm(name=f"batch_normalization_{index}")(x, train=train))
+        last = self.layers - 1
+        x = Dense(self.output_dim, bias=False, name=f"dense_{last}")(x)
+        return BatchNorm(center=False, name=f"batch_normalization_{last}")(x, train=train)
+
+
+class Classifier(nn.Module):
+    """Linear layer on pooled features, zero-initialised kernel and bias (bit)."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        return Dense(self.classes, kernel_init=ZEROS, name="dense")(features)

@@ -1,0 +1,1 @@
+"""Tables, figures and the page that a clinician and a reviewer read."""

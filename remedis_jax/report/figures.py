@@ -1,0 +1,401 @@
+"""The figures, as PNG files that are the same bytes for the same numbers.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; every series differs
+by marker or line style as well. Figures have a white ground of their own, so that they read the
+same on a dark page and in print.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from remedis_jax.evaluation.bootstrap import Interval
+from remedis_jax.evaluation.curves import LabelsToMatch, NoCrossing
+from remedis_jax.report.wording import percent, share_range
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+GREY = "#7A7A7A"
+DPI = 180
+WIDTH = 7.5  # inches: 1350 pixels, so that 10 points are 17 pixels where the page shows 900
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RocCurve:
+    """One line of `roc_figure`.
+
+    Attributes:
+        label: As it stands in the legend.
+        y: [N], 0 or 1, both present.
+        score: float64 [N].
+    """
+
+    label: str
+    y: np.ndarray
+    score: np.ndarray
+
+
+def label_fraction_figure(
+    path: str | os.PathLike,
+    curve: pd.DataFrame,
+    labels: Mapping[str, str],
+    *,
+    metric_name: str,
+    site: str,
+    baseline: Interval | None = None,
+    baseline_label: str = "",
+    crossing: LabelsToMatch | None = None,
+    crossing_arm: str = "",
+) -> Path:
+    """The metric over the share of the new hospital's labels, one line and band per arm.
+
+    In the manner of REMEDIS (Azizi et al. 2023): zero-shot stands by itself on the left, then the
+    share in log scale; the grey band is the baseline with all labels, and the share with which
+    the other arm matches it is marked.
+
+    Args:
+        path: PNG to write.
+        curve: From `evaluation.curves.curve_of`; points without a value are not drawn.
+        labels: Arm -> name in the legend; its order is the order of colours.
+        metric_name: For the axis.
+        site: Name of the new hospital, for the axis.
+        baseline: Mean and interval of the band; None for no band.
+        baseline_label: Its name in the legend.
+        crossing: What to mark; None for nothing.
+        crossing_arm: Whose crossing it is.
+
+    Returns:
+        `path`.
+    """
+    curve = curve.dropna(subset="mean")
+    place = _FractionAxis(curve["fraction"].unique())
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+        axes = figure.subplots()
+        if baseline is not None:
+            axes.axhspan(
+                baseline.low, baseline.high, color="#D0D0D0", alpha=0.6, lw=0, label=baseline_label
+            )
+            axes.axhline(baseline.value, color=GREY, lw=1.2, ls=(0, (4, 2)))
+        for index, (arm, label) in enumerate(labels.items()):
+            rows = curve[curve["arm"] == arm].sort_values("fraction")
+            if not rows.empty:
+                shift = place.width * 0.007 * (2 * index - len(labels) + 1)
+                _draw_arm(axes, rows, place(rows["fraction"]), shift, index, label)
+        place.draw(axes, curve.groupby("fraction")["n_patients"].max())
+        axes.set_xlabel(f"share of {site}'s training labels (n = labelled patients)")
+        axes.set_ylabel(metric_name)
+        if crossing is not None:
+            colour = COLOURS[list(labels).index(crossing_arm) % len(COLOURS)]
+            _draw_crossing(axes, crossing, place, colour, baseline)
+        figure.legend(loc="outside lower left", ncols=1, handlelength=2.6)
+        _drop_overlapping_ticks(figure, axes)
+        return _save(figure, path)
+
+
+def id_ood_figure(
+    path: str | os.PathLike,
+    points: pd.DataFrame,
+    labels: Mapping[str, str],
+    *,
+    metric_name: str,
+) -> Path:
+    """One point with its interval per arm and setting, settings side by side.
+
+    Args:
+        path: PNG to write.
+        points: Columns arm, setting, value, low, high; settings in the order of first appearance.
+        labels: Arm -> name in the legend.
+        metric_name: For the axis.
+
+    Returns:
+        `path`.
+    """
+    settings = list(dict.fromkeys(points["setting"]))
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+        axes = figure.subplots()
+        step = min(0.22, 0.66 / len(labels))
+        for index, (arm, label) in enumerate(labels.items()):
+            rows = points[points["arm"] == arm]
+            x = np.array([settings.index(setting) for setting in rows["setting"]], np.float64)
+            x += step * (index - (len(labels) - 1) / 2)
+            colour = COLOURS[index % len(COLOURS)]
+            axes.errorbar(
+                x,
+                rows["value"],
+                yerr=_errors(rows, "value"),
+                fmt=MARKERS[index % len(MARKERS)],
+                color=colour,
+                ms=7,
+                capsize=4,
+                lw=1.8,
+                label=label,
+            )
+            for position, value in zip(x, rows["value"], strict=True):
+                axes.annotate(
+                    f"{value:.3f}",
+                    (position, value),
+                    xytext=(7, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=colour,
+                    fontsize=9,
+                )
+        axes.set_xticks(range(len(settings)), settings)
+        axes.set_xlim(-0.5, len(settings) - 0.5)
+        axes.grid(axis="x", visible=False)
+        axes.set_ylabel(metric_name)
+        figure.legend(loc="outside lower left", ncols=1)
+        return _save(figure, path)
+
+
+def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Path:
+    """Loss, learning rate and, where there are any, validation scores over the steps.
+
+    Args:
+        path: PNG to write.
+        history: Lines of `metrics.jsonl`: `step` and numbers; steps may repeat, numbers be blank
+            or not finite (these are not drawn).
+
+    Returns:
+        `path`.
+    """
+    loss = _finite(history, "loss")
+    panels = [("loss", {"loss": loss})]
+    if "learning_rate" in history:
+        panels.append(("learning rate", {"learning rate": _finite(history, "learning_rate")}))
+    # '/' marks the parts of a macro average: too many lines to read.
+    names = [c for c in history if str(c).startswith("validation_") and "/" not in c]
+    bounded = [name for name in names if name != "validation_log_loss"]
+    scores = {n.removeprefix("validation_").replace("_", " "): _finite(history, n) for n in bounded}
+    if scores:
+        panels.append(("validation score", scores))
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * len(panels)), layout="constrained")
+        rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+        for axes, (title, lines) in zip(rows, panels, strict=True):
+            axes.set_ylabel(title)
+            for index, (label, line) in enumerate(lines.items()):
+                colour = COLOURS[index % len(COLOURS)]
+                dense = title == "loss" and len(line) >= 100
+                marker = MARKERS[index % len(MARKERS)] if len(line) < 30 else None
+                axes.plot(
+                    line.index,
+                    line,
+                    color=colour,
+                    marker=marker,
+                    ms=4,
+                    lw=0.8 if dense else 1.6,
+                    alpha=0.35 if dense else 1.0,
+                    ls=LINES[index // len(COLOURS) % len(LINES)],
+                    label=None if dense else label,
+                )
+                if dense:
+                    window = len(line) // 25
+                    smooth = line.rolling(window, center=True, min_periods=1).mean()
+                    name = f"mean of {window} steps"
+                    axes.plot(line.index, smooth, color=colour, lw=1.8, label=name)
+            if len(lines) > 1 or title == "loss" and axes.get_legend_handles_labels()[1] != [title]:
+                axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+        rows[-1].set_xlabel("step")
+        return _save(figure, path)
+
+
+def roc_figure(path: str | os.PathLike, curves: Sequence[RocCurve]) -> Path:
+    """Receiver operating characteristics, the chance diagonal in grey.
+
+    Args:
+        path: PNG to write.
+        curves: One or more.
+
+    Returns:
+        `path`.
+    """
+    from sklearn.metrics import roc_curve
+
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 4.4 + 0.19 * len(curves)), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=(0, (4, 2)))
+        for index, curve in enumerate(curves):
+            false_positives, sensitivity, _ = roc_curve(curve.y, curve.score)
+            axes.plot(
+                false_positives,
+                sensitivity,
+                color=COLOURS[index % len(COLOURS)],
+                ls=LINES[index // len(COLOURS) % len(LINES)],
+                lw=1.8,
+                label=curve.label,
+            )
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        axes.set_xlabel("1 - specificity")
+        axes.set_ylabel("sensitivity")
+        figure.legend(loc="outside lower center", ncols=1)
+        return _save(figure, path)
+
+
+class _FractionAxis:
+    """Where a share of labels stands: zero by itself, then log10."""
+
+    def __init__(self, fractions: np.ndarray):
+        above = sorted(f for f in fractions if f > 0) or [1.0]
+        self.fractions = sorted(fractions)
+        span = math.log10(above[-1] / above[0]) or 1.0
+        self.zero = math.log10(above[0]) - max(0.2 * span, 0.15)
+        first = self.zero if 0 in self.fractions else math.log10(above[0])
+        self.break_at = (self.zero + math.log10(above[0])) / 2
+        self.width = (math.log10(above[-1]) - first) or 1.0
+        self.limits = (first - 0.06 * self.width, math.log10(above[-1]) + 0.06 * self.width)
+
+    def __call__(self, fractions: Sequence[float] | float) -> np.ndarray:
+        fractions = np.asarray(fractions, np.float64)
+        return np.where(
+            fractions > 0, np.log10(np.where(fractions > 0, fractions, 1.0)), self.zero
+        )
+
+    def draw(self, axes: Axes, patients: pd.Series) -> None:
+        names = [
+            "0%\nzero-shot" if f == 0 else f"{percent(f)}\nn={patients[f]:,}"
+            for f in self.fractions
+        ]
+        axes.set_xticks(self(self.fractions), names)
+        axes.set_xlim(*self.limits)
+        if 0 in self.fractions and len(self.fractions) > 1:
+            # Two strokes on the axis say that the scale is interrupted here.
+            axes.text(
+                self.break_at,
+                0,
+                "//",
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="center",
+                fontsize=11,
+                bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"},
+            )
+
+
+def _draw_arm(
+    axes: Axes, rows: pd.DataFrame, x: np.ndarray, shift: float, index: int, label: str
+) -> None:
+    colour = COLOURS[index % len(COLOURS)]
+    above = (rows["fraction"] > 0).to_numpy()
+    if above.sum() > 1:
+        axes.fill_between(
+            x[above], rows["low"][above], rows["high"][above], color=colour, alpha=0.15, lw=0
+        )
+    axes.errorbar(
+        x + shift,
+        rows["mean"],
+        yerr=_errors(rows, "mean"),
+        fmt=MARKERS[index % len(MARKERS)],
+        color=colour,
+        ms=6,
+        capsize=2.5,
+        elinewidth=1.2,
+        label=label,
+    )
+    axes.plot((x + shift)[above], rows["mean"][above], color=colour, lw=1.8)
+    if not above.all() and above.any():
+        # Across the interruption of the axis there is no scale, so no solid line either.
+        axes.plot((x + shift)[:2], rows["mean"][:2], color=colour, lw=1.4, ls=(0, (2, 2)))
+
+
+def _draw_crossing(
+    axes: Axes,
+    crossing: LabelsToMatch,
+    place: _FractionAxis,
+    colour: str,
+    baseline: Interval | None,
+) -> None:
+    if crossing.value is NoCrossing.NEVER_REACHED:
+        x, text = place.limits[1], "the baseline is not reached at any measured share"
+    elif crossing.value is NoCrossing.ALREADY_AT_ZERO:
+        x, text = place.zero, "matches the baseline without labels of this site"
+    else:
+        x, text = float(place(crossing.value)), f"matches the baseline with {percent(crossing.value)}"
+    text += f"\n95% interval: {share_range(crossing)}"
+    if crossing.value is not NoCrossing.NEVER_REACHED:
+        bottom, top = axes.get_ylim()
+        axes.vlines(x, baseline.value if baseline else bottom, top, color=colour, lw=1.2, ls=":")
+        axes.set_ylim(bottom, top)
+    low, high = place.limits
+    position = (x - low) / (high - low)
+    side = "left" if position < 0.3 else "right" if position > 0.7 else "center"
+    axes.annotate(
+        text,
+        (0.0 if side == "left" else 1.0 if side == "right" else position, 1.0),
+        xycoords="axes fraction",
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha=side,
+        va="bottom",
+        color=colour,
+        fontsize=9.5,
+    )
+
+
+def _drop_overlapping_ticks(figure: Figure, axes: Axes) -> None:
+    """Blanks tick labels that would touch a neighbour; the first and the last one stay."""
+    figure.draw_without_rendering()
+    labels = axes.get_xticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    pad = 4.0
+    right = boxes[0].x1 + pad
+    for index in range(1, len(labels) - 1):
+        if boxes[index].x0 < right or boxes[index].x1 + pad > boxes[-1].x0:
+            labels[index].set_visible(False)
+        else:
+            right = boxes[index].x1 + pad
+
+
+def _errors(rows: pd.DataFrame, centre: str) -> np.ndarray:
+    """Lengths of error bars; a percentile interval need not hold its value, hence the clip."""
+    return np.stack(
+        [(rows[centre] - rows["low"]).clip(lower=0), (rows["high"] - rows[centre]).clip(lower=0)]
+    )
+
+
+def _finite(history: pd.DataFrame, column: str) -> pd.Series:
+    line = history.set_index("step")[column].astype(np.float64)
+    return line[np.isfinite(line)]
+
+
+@contextlib.contextmanager
+def _styled():
+    """The default style with ours on top, whatever the user's matplotlibrc says."""
+    with style.context(["default", _STYLE]):
+        yield
+
+
+def _save(figure: Figure, path: str | os.PathLike) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without 'Software' the file does not name matplotlib's version; PNG has no date of its own.
+    figure.savefig(path, dpi=DPI, metadata={"Software": None}, facecolor="white")
+    return path

@@ -1,0 +1,1 @@
+"""State, step, loop, optimisers, schedules, sharding, random streams, checkpoints, metrics."""

@@ -1,0 +1,148 @@
+"""From a config to the objective, the schedule, the optimiser and the compiled step."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from remedis_jax.augment import get_recipe
+from remedis_jax.errors import UserError
+from remedis_jax.models.bit import BiTSpec
+from remedis_jax.objectives.interface import Objective
+from remedis_jax.objectives.simclr import SimCLR
+from remedis_jax.objectives.supervised import Supervised
+from remedis_jax.training import schedules
+from remedis_jax.training.durations import to_steps
+from remedis_jax.training.optimizers import make_optimizer
+from remedis_jax.training.sharding import jit_train_step
+from remedis_jax.training.state import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Lengths of a run in steps, all derived from the config and the size of its data.
+
+    Attributes:
+        total_steps: Of the whole run.
+        warmup_steps: Of the learning rate.
+        checkpoint_steps: Between checkpoints; 0 for a run too short to need any.
+        validation_steps: Between evaluations on the validation rows.
+        boundaries: Of BiT's schedule.
+    """
+
+    total_steps: int
+    warmup_steps: int
+    checkpoint_steps: int
+    validation_steps: int
+    boundaries: tuple[int, ...] = ()
+
+
+def make_plan(config: ConfigDict, num_examples: int) -> Plan:
+    """Converts the config's durations.
+
+    Raises:
+        UserError: A duration is missing, doubled or negative, or the run would have no step.
+    """
+    sizes = {"batch_size": config.batch_size, "num_examples": num_examples}
+    boundaries: tuple[int, ...] = ()
+    hyperrule_total = None
+    if config.schedule == "bit":
+        *boundaries, hyperrule_total = schedules.bit_hyperrule_steps(num_examples)
+    total = to_steps(config, "total", default=hyperrule_total, **sizes)
+    if total < 1:
+        raise UserError(f"The run would have {total} steps.", "Raise config.total_*.")
+    within = sizes | {"total_steps": total}
+    return Plan(
+        total_steps=total,
+        warmup_steps=to_steps(config, "warmup", default=0, **within),
+        checkpoint_steps=to_steps(config, "checkpoint", default=total, **within),
+        validation_steps=max(1, to_steps(config, "validation", default=total, **within)),
+        boundaries=tuple(boundaries),
+    )
+
+
+def make_objective(config: ConfigDict, mesh: Mesh, classes: tuple[str, ...]) -> Objective:
+    """The objective of the config's stage.
+
+    Raises:
+        UserError: Unknown model, recipe or option.
+    """
+    model = config.model
+    encoder = BiTSpec.from_name(model.name, stem=model.stem, compute_dtype=model.compute_dtype)
+    recipe = get_recipe(config.augment.recipe, **config.augment.options)
+    if config.stage == "simclr":
+        return SimCLR(encoder, recipe, config.augment.size, mesh, **config.objective)
+    return Supervised(
+        encoder, recipe, config.augment.size, classes=len(classes), **config.objective
+    )
+
+
+def make_schedule(config: ConfigDict, plan: Plan) -> schedules.Schedule:
+    """The learning rate by step.
+
+    Raises:
+        UserError: Unknown schedule or scaling.
+    """
+    optimizer = config.optimizer
+    peak = schedules.scaled_learning_rate(
+        optimizer.learning_rate, optimizer.scaling, config.batch_size
+    )
+    if config.schedule == "cosine":
+        return schedules.warmup_cosine(peak, plan.warmup_steps, plan.total_steps)
+    if config.schedule == "constant":
+        return schedules.warmup_constant(peak, plan.warmup_steps)
+    if config.schedule == "bit":
+        return schedules.bit_steps(peak, plan.boundaries)
+    raise UserError(
+        f"There is no schedule {config.schedule!r}.", "Use cosine, constant or bit."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What the loop needs to make steps."""
+
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    step: Callable[[Any, Any, jax.Array], tuple[Any, Any]]
+
+
+def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
+    """Objective, optimiser and compiled step of a run.
+
+    Runs whose steps are the same computation (another seed, other data, other initial weights)
+    share one compiled step: a label-fraction curve is dozens of such runs in one process.
+    """
+    parts = ("stage", "batch_size", "model", "augment", "optimizer", "schedule", "ema_decay")
+    relevant = {name: config[name] for name in (*parts, "objective")}
+    relevant = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in relevant.items()}
+    key = json.dumps(relevant, sort_keys=True)
+    return _build(key, plan, mesh, classes)
+
+
+@functools.lru_cache(maxsize=8)
+def _build(key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
+    config = ConfigDict(json.loads(key))
+    objective = make_objective(config, mesh, classes)
+    schedule = make_schedule(config, plan)
+    settings = config.optimizer
+    optimizer = make_optimizer(
+        settings.name,
+        schedule,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        exclude=settings.exclude,
+        group_norm=settings.group_norm,
+        clip_norm=settings.clip_norm or None,
+    )
+    step = make_train_step(
+        objective, optimizer, schedule, ema_decay=config.ema_decay or None
+    )
+    return Built(objective, optimizer, jit_train_step(step, mesh))

@@ -1,0 +1,262 @@
+"""Configs: every field with its default, strings such as `simclr.py:model=r50x1`, overrides.
+
+A config file is Python with `get_config(arg)`, where `arg` is what stands after the colon. It
+starts from `stage_config(...)`, which holds every field that exists, so that a misspelt one is an
+error that names the field it resembles.
+"""
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from remedis_jax.errors import UserError
+
+
+def stage_config(stage: str) -> ConfigDict:
+    """All fields of one stage's config with their defaults.
+
+    Args:
+        stage: "supervised" or "simclr".
+
+    Raises:
+        UserError: Unknown stage.
+    """
+    if stage not in ("supervised", "simclr"):
+        raise UserError(f"There is no stage {stage!r}.", "Use supervised or simclr.")
+    config = ConfigDict(
+        {
+            "stage": stage,
+            "seed": 0,
+            # Weights that the run starts from, "" for random initialisation, and which of their
+            # parts it takes: ("encoder",), or ("encoder", "head") to go on with a classifier.
+            "init": "",
+            "init_parts": ("encoder",),
+            "batch_size": 128,
+            # Devices to use; 0 for all.
+            "devices": 0,
+            "data": {
+                "manifest": "",
+                "image": "image",
+                # Patient, lesion or case: no group may stand in two splits.
+                "group": "",
+                # One column with the class, or several findings with 0/1.
+                "labels": (),
+                # Order of the classes; () takes the sorted values of the training rows.
+                "classes": (),
+                "site": "",
+                "split": "",
+                # Rows to train on and to validate on: column=value filters.
+                "train": {},
+                "validation": {},
+                # Mappings with manifest, and optionally image, group, where: data whose groups and
+                # images must not be among the training rows.
+                "held_out": (),
+                "allow_outside": False,
+                # Share of the training patients, nested and stratified by label, and which ones.
+                "fraction": 1.0,
+                "fraction_seed": 0,
+                # Working size that the host brings images to, before the random crop.
+                "size": 256,
+                "channels": 3,
+                "fit": "squash",
+                # Turn colour images to grey where channels is 1, instead of refusing them.
+                "to_grey": False,
+                # Decode once and keep the pixels in memory, if they fit below this many MiB.
+                "in_memory_mib": 1024,
+                # Worker processes that decode when images are not kept in memory; 0 for threads.
+                "workers": 0,
+            },
+            "model": {"name": "r50x1", "stem": "bit", "compute_dtype": "float32"},
+            # Options change single settings of a recipe; `evaluation` those of the "eval" recipe,
+            # which becomes part of the artefact's preprocessing.
+            "augment": {"recipe": "simclr", "size": 224, "options": {}, "evaluation": {}},
+            "optimizer": {
+                "name": "lars",
+                "learning_rate": 0.3,
+                "scaling": "linear",
+                "weight_decay": 1e-6,
+                "momentum": 0.9,
+                "nesterov": False,
+                # Paths that get neither weight decay nor layer adaptation (official-code).
+                "exclude": r"batch_normalization|bias|^head/",
+                # "as_official" decays and adapts GroupNorm's gamma and beta, "exclude" does not.
+                "group_norm": "as_official",
+                # Global norm to clip gradients to; 0 for no clipping.
+                "clip_norm": 0.0,
+            },
+            # cosine | constant | bit (HyperRule by the number of training images)
+            "schedule": "cosine",
+            # 0 for no moving average of the parameters.
+            "ema_decay": 0.0,
+            "checkpoints_to_keep": 2,
+        }
+    )
+    for name in ("total", "warmup", "checkpoint", "validation"):
+        for unit in ("steps", "epochs", "examples", "percent"):
+            if (name, unit) != ("total", "percent"):
+                config[f"{name}_{unit}"] = _number()
+    if stage == "simclr":
+        # official-code (REMEDIS run.py) throughout.
+        config.objective = ConfigDict(
+            {"temperature": 0.1, "head_layers": 2, "head_dim": 128, "convention": "sum"}
+        )
+    else:
+        config.objective = ConfigDict({"kind": "softmax"})
+    return config.lock()
+
+
+def _number():
+    from ml_collections.config_dict import placeholder
+
+    return placeholder(float)
+
+
+def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+    """Reads `model=r50x1,tiny` into the types of the defaults.
+
+    Args:
+        arg: Comma-separated `name=value`; a bare name sets a bool to True. None for no arguments.
+        **defaults: Every argument that exists, with its default.
+
+    Raises:
+        UserError: An argument does not exist, or its value has another type.
+    """
+    values = ConfigDict(defaults).lock()
+    for part in filter(None, (arg or "").split(",")):
+        name, equals, text = part.partition("=")
+        if name not in defaults:
+            raise UserError(
+                f"The config has no argument {name!r}.", f"It has {', '.join(defaults)}."
+            )
+        values[name] = _convert(name, text if equals else "True", defaults[name])
+    return values
+
+
+def _convert(name: str, text: str, default: Any) -> Any:
+    """A value of the default's type from text."""
+    if isinstance(default, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise UserError(
+            f"{name}={text} is not a {type(default).__name__}.", f"The default is {default!r}."
+        ) from error
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if default is None or type(value) is type(default):
+        return value
+    raise UserError(
+        f"{name}={text} is not a {type(default).__name__}.", f"The default is {default!r}."
+    )
+
+
+def find_config_file(name: str) -> Path:
+    """A config file by path, or by its path within the project's `experiments/` folder.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    path = Path(name)
+    beside_package = Path(__file__).resolve().parents[2] / path
+    for candidate in (path, beside_package):
+        if candidate.is_file():
+            return candidate
+    raise UserError(
+        f"Config file {name} does not exist.",
+        "Give the path of a Python file with get_config, e.g. experiments/contrastive/simclr.py.",
+    )
+
+
+def load_config(spec: str, overrides: tuple[str, ...] = ()) -> ConfigDict:
+    """Loads `FILE.py[:ARGUMENTS]` and applies overrides.
+
+    Args:
+        spec: E.g. `experiments/contrastive/simclr.py:model=r50x1,tiny`.
+        overrides: E.g. `("optimizer.learning_rate=0.1",)`.
+
+    Returns:
+        A locked config.
+
+    Raises:
+        UserError: The file or a key does not exist, or a value has the wrong type.
+    """
+    file, _, arg = spec.partition(":")
+    path = find_config_file(file)
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        config = module.get_config(arg or None)
+    except AttributeError as error:
+        raise UserError(f"{path}: {_one_line(error)}", "Correct the config file.") from error
+    apply_overrides(config, overrides)
+    return config.lock()
+
+
+def apply_overrides(config: ConfigDict, overrides: tuple[str, ...]) -> None:
+    """Sets `dotted.key=value` pairs in place.
+
+    Raises:
+        UserError: A key does not exist (naming the nearest) or a value has the wrong type.
+    """
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"Override {override!r} has no value.", "Write key=value.")
+        *parents, name = key.split(".")
+        node = config
+        try:
+            for parent in parents:
+                node = node[parent]
+            if not isinstance(node, ConfigDict):
+                raise KeyError(f"{'.'.join(parents)} has no fields.")
+            # A placeholder has no value to take the type from.
+            current = node[name]
+            free = node.is_type_safe is False or name in FREE_FORM
+            value = _literal_or_text(text) if free or current is None else None
+            if value is None:
+                value = _convert(key, text, current)
+            node[name] = value
+        except KeyError as error:
+            raise UserError(f"Unknown config key {key}: {_one_line(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"Config key {key}: {_one_line(error)}") from error
+
+
+# Keys whose values are themselves mappings of the user's own names.
+FREE_FORM = ("train", "validation", "options", "evaluation", "held_out")
+
+
+def _literal_or_text(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error.args[0] if error.args else error).split())
+    return re.sub(r"^'(.*)'$", r"\1", text)
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The resolved config as plain JSON values, tuples as lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def differing_keys(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ between two configs from `to_json`."""
+    keys = []
+    for name in sorted(a.keys() | b.keys()):
+        left, right = a.get(name), b.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            keys += differing_keys(left, right, f"{prefix}{name}.")
+        elif left != right:
+            keys.append(f"{prefix}{name}")
+    return keys

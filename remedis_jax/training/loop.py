@@ -1,0 +1,364 @@
+"""The training loop of every stage. It reads from top to bottom in the order of execution."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from remedis_jax import versions
+from remedis_jax.data.dataset import Dataset
+from remedis_jax.data.pipeline import TrainStream
+from remedis_jax.errors import RunFailed, UserError
+from remedis_jax.training import sharding
+from remedis_jax.training.build import Built, Plan, build, make_plan
+from remedis_jax.training.checkpoints import Checkpoints
+from remedis_jax.training.config import differing_keys, to_json
+from remedis_jax.training.metric_writers import MetricWriter, write_failure
+from remedis_jax.training.progress import StepProgress
+from remedis_jax.training.state import TrainState, create_state
+from remedis_jax.weights.artifact import (
+    FILE_NAME,
+    Artifact,
+    load_artifact,
+    replace_parts,
+    save_artifact,
+)
+
+# (params on the devices, mesh) -> metrics of a validation set.
+Evaluator = Callable[[Any, Mesh], Mapping[str, float]]
+
+
+class Preempted(RunFailed):
+    """The run was told to stop, saved what it had, and goes on when the command is repeated."""
+
+    # EX_TEMPFAIL of sysexits.h: neither done nor failed, try again.
+    exit_code = 75
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished run leaves.
+
+    Attributes:
+        weights: The weights file.
+        steps: Updates made over all processes that worked on the run.
+        seconds: Wall-clock time of the process that finished the run.
+    """
+
+    weights: Path
+    steps: int
+    seconds: float
+
+
+def train(
+    config: ConfigDict,
+    workdir: Path,
+    dataset: Dataset,
+    *,
+    evaluators: Mapping[str, Evaluator] | None = None,
+    title: str = "",
+) -> Result:
+    """Runs one stage, or what is left of it, and writes its weights.
+
+    Repeating the call with the same config and folder goes on from the last checkpoint; a run
+    that was interrupted anywhere ends with the same bits as one that was not.
+
+    Args:
+        config: From `load_config`.
+        workdir: Folder of this run alone.
+        dataset: Training rows.
+        evaluators: Called on the parameters every `validation_*` and at the end; their metrics
+            are written as `NAME_METRIC`.
+        title: What progress lines begin with.
+
+    Raises:
+        UserError: The folder belongs to another config, or the config does not fit the data.
+        RunFailed: Loss or gradient is not finite, or the disk is full.
+        Preempted: SIGTERM or SIGINT arrived; a checkpoint has been saved.
+    """
+    # --- The work directory ---------------------------------------------------------------------
+    workdir = Path(workdir)
+    claim_workdir(workdir, config)
+    finished = workdir / "result.json"
+    if finished.is_file():
+        return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
+    started = time.monotonic()
+
+    # --- Data, network, optimiser ---------------------------------------------------------------
+    mesh = sharding.make_mesh(config.devices or None)
+    sharding.check_batch_size(config.batch_size, mesh)
+    plan = make_plan(config, len(dataset))
+    built = build(config, plan, mesh, dataset.classes)
+    parent = load_artifact(config.init) if config.init else None
+
+    # --- State: a checkpoint of this run > weights of another > random --------------------------
+    with Checkpoints(
+        workdir / "checkpoints",
+        keep=config.checkpoints_to_keep,
+        enabled=plan.checkpoint_steps > 0,
+    ) as checkpoints:
+        state = initial_state(config, dataset, built, mesh, parent)
+        data_state = None
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state, data_state = restored
+        first = int(state.step)
+        stream = open_stream(config, dataset, data_state)
+
+        # --- Steps ------------------------------------------------------------------------------
+        writer = MetricWriter(workdir, after_step=first)
+        try:
+            with StopSignal() as stop, StepProgress(title, plan.total_steps, first=first) as bar:
+                state = run_steps(
+                    config, plan, built, mesh, state, stream, dataset,
+                    checkpoints, writer, bar, stop, evaluators or {},
+                )  # fmt: skip
+        finally:
+            stream.close()
+            writer.close()
+
+    # --- The artefact, last: a folder with result.json is complete ------------------------------
+    card = make_card(config, dataset, parent, int(state.step))
+    params = jax.device_get(state.params if state.ema_params is None else state.ema_params)
+    try:
+        save_artifact(workdir / FILE_NAME, params, card)
+        outcome = {"steps": int(state.step), "seconds": round(time.monotonic() - started, 2)}
+        write_json(finished, outcome)
+    except OSError as error:
+        raise write_failure(workdir / FILE_NAME, error) from error
+    return Result(workdir / FILE_NAME, **outcome)
+
+
+def run_steps(
+    config: ConfigDict,
+    plan: Plan,
+    built: Built,
+    mesh: Mesh,
+    state: TrainState,
+    stream: TrainStream,
+    dataset: Dataset,
+    checkpoints: Checkpoints,
+    writer: MetricWriter,
+    bar: StepProgress,
+    stop: "StopSignal",
+    evaluators: Mapping[str, Evaluator],
+) -> TrainState:
+    """Makes the remaining steps. Each: batch, step, metrics of the step before, checkpoint."""
+    root_key = sharding.put_replicated_key(jax.random.key(config.seed), mesh)
+    step = int(state.step)
+    pending = None  # The step whose metrics have not been read yet.
+    clock = time.monotonic()
+
+    def read_pending():
+        """Waits for the pending step; its metrics are checked before anything builds on it."""
+        nonlocal pending, clock
+        if pending is None:
+            return
+        at, metrics, rows = pending
+        pending = None
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        now = time.monotonic()
+        rate = config.batch_size / max(now - clock, 1e-9)
+        clock = now
+        writer.write(at, values | {"examples_per_second": round(rate, 2)})
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+            raise _not_finite(at, values, rows, dataset, checkpoints)
+        bar.update(at, examples_per_second=rate, loss=values["loss"])
+
+    while step < plan.total_steps:
+        batch = next(stream)
+        rows = batch["index"]
+        state, metrics = built.step(state, sharding.put_batch(batch, mesh), root_key)
+        step += 1
+        # While the device works on this step, the host reads the one before.
+        read_pending()
+        pending = (step, metrics, rows)
+
+        last = step == plan.total_steps
+        if evaluators and (last or step % plan.validation_steps == 0):
+            read_pending()
+            for name, evaluate in evaluators.items():
+                scores = evaluate(state.params, mesh)
+                writer.write(step, {f"{name}_{key}": value for key, value in scores.items()})
+            clock = time.monotonic()
+        if last or stop.received or (step % (plan.checkpoint_steps or plan.total_steps) == 0):
+            read_pending()
+            checkpoints.save(state, stream.state())
+        if stop.received and not last:
+            checkpoints.wait()
+            kept = checkpoints.latest_step
+            raise Preempted(
+                f"Stopped by {stop.received} after step {step} of {plan.total_steps}; "
+                + ("saved." if kept == step else "this run keeps no checkpoints."),
+                "Repeat the command to go on.",
+            )
+    read_pending()
+    checkpoints.wait()
+    return state
+
+
+def open_stream(
+    config: ConfigDict, dataset: Dataset, data_state: Mapping[str, Any] | None
+) -> TrainStream:
+    """This process's share of the batches, from the beginning or from a checkpoint's position."""
+    settings = {
+        "labels": dataset.labels,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        # Contrastive batches must not hold an image twice; few labels need every one.
+        "mode": "distinct" if config.stage == "simclr" else "stream",
+        "workers": config.data.workers if dataset.decodes else 0,
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+    if data_state is None:
+        return TrainStream(dataset.source, **settings)
+    return TrainStream.from_state(dataset.source, state=data_state, **settings)
+
+
+def initial_state(
+    config: ConfigDict, dataset: Dataset, built: Built, mesh: Mesh, parent: Artifact | None
+) -> TrainState:
+    """State before the first step: random, with the parent's encoder where there is one."""
+    params, model_state = built.objective.init(config.seed, dataset.source.image_shape)
+    if parent is not None:
+        params = replace_parts(params, parent, tuple(config.init_parts))
+    params, model_state = sharding.put_replicated((params, model_state), mesh)
+    return create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
+
+
+def claim_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Creates a run's folder, or checks that an existing one is of the same config.
+
+    Raises:
+        UserError: It was made by another config, or is a file, or holds other things.
+        RunFailed: It cannot be created.
+    """
+    path = workdir / "config.json"
+    wanted = to_json(config)
+    if path.is_file():
+        keys = differing_keys(json.loads(path.read_text()), wanted)
+        if keys:
+            raise UserError(
+                f"{workdir} belongs to a run with another config: {', '.join(keys[:5])} "
+                f"differ{'s' if len(keys) == 1 else ''}.",
+                "Choose another --workdir, or restore the config.",
+            )
+        return
+    if workdir.is_dir() and any(workdir.iterdir()):
+        raise UserError(
+            f"{workdir} is not empty and holds no run.", "Choose an empty or new --workdir."
+        )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted)
+    except FileExistsError as error:
+        raise UserError(f"{workdir} is a file.", "Choose another --workdir.") from error
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that the file is complete or absent."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def make_card(
+    config: ConfigDict, dataset: Dataset, parent: Artifact | None, steps: int
+) -> dict[str, Any]:
+    """The artefact's card: architecture, preprocessing contract, lineage."""
+    data, model = config.data, config.model
+    lineage = None
+    if parent is not None:
+        lineage = {"sha256": parent.sha256, "stage": parent.card["stage"]}
+        lineage["parent"] = parent.card["lineage"]["init"]
+    supervised = config.stage == "supervised"
+    return {
+        "stage": config.stage,
+        "encoder": {
+            "name": model.name,
+            "stem": model.stem,
+            "compute_dtype": model.compute_dtype,
+        },
+        "head": {"kind": config.objective.kind, "classes": list(dataset.classes)}
+        if supervised
+        else None,
+        "preprocessing": {
+            "working_size": data.size,
+            "channels": data.channels,
+            "fit": data.fit,
+            "to_grey": data.to_grey,
+            "resampling": "bicubic, antialiased (Pillow)",
+            "recipe": "eval",
+            "options": config.augment.evaluation.to_dict(),
+            "size": config.augment.size,
+            "value_range": [0, 1],
+        },
+        "columns": {name: data[name] for name in ("image", "group", "site", "split")}
+        | {"labels": list(data.labels)},
+        "lineage": {
+            "init": lineage,
+            "manifest_sha256": dataset.manifest.sha256,
+            "images": len(dataset),
+        },
+        "steps": steps,
+        "config": to_json(config),
+        "versions": versions.versions(),
+        "use": "research only, not for clinical use",
+    }
+
+
+class StopSignal:
+    """Notes SIGTERM and SIGINT instead of dying of them; a second one acts as usual."""
+
+    def __init__(self):
+        self.received = ""
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._previous[number] = signal.signal(number, self._note)
+            except ValueError:
+                # Only the main thread may set handlers; in another, its owner decides.
+                return self
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        self.received = signal.Signals(number).name
+        signal.signal(number, self._previous[number])
+
+
+def _not_finite(
+    step: int,
+    values: Mapping[str, float],
+    rows: np.ndarray,
+    dataset: Dataset,
+    checkpoints: Checkpoints,
+) -> RunFailed:
+    """The error for a diverged run, naming the batch."""
+    checkpoints.wait()
+    names = dataset.names(rows)
+    kept = checkpoints.latest_step
+    saved = f"the checkpoint of step {kept} is intact" if kept else "no checkpoint was made before"
+    return RunFailed(
+        f"Loss {values['loss']} and gradient norm {values['grad_norm']} at step {step}, batch of "
+        f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}; {saved}.",
+        "Lower optimizer.learning_rate, lengthen the warm-up or set optimizer.clip_norm.",
+    )

@@ -1,0 +1,92 @@
+"""The training state and the pure step that advances it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from remedis_jax.objectives.interface import Batch, Metrics, Objective
+from remedis_jax.training.rng import stream_key
+from remedis_jax.training.schedules import Schedule
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+        step: int32 scalar, number of updates made.
+        params: Trained parameters; the encoder is under "encoder".
+        model_state: What the objective carries along untrained (batch statistics, queues).
+        opt_state: Of the optimiser.
+        ema_params: Exponential moving average of `params`, or None.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    ema_params: Any
+
+
+def create_state(
+    params: Any, model_state: Any, optimizer: optax.GradientTransformation, *, ema: bool
+) -> TrainState:
+    """State before the first step. Pure, so that it can be built straight into its sharding."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+    )
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    schedule: Schedule,
+    *,
+    ema_decay: float | None = None,
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
+    """The pure function (state, batch, root key) -> (state, metrics).
+
+    Order: loss and gradient, optimiser, EMA of the new parameters
+    (ema <- decay ema + (1 - decay) params), then the objective's `after_step`.
+
+    Metrics are those of the objective and `loss`, `grad_norm` (global L2 norm), `learning_rate`.
+    """
+
+    def train_step(state, batch, root_key):
+        key = stream_key(root_key, "augment", state.step)
+        value_and_grad = jax.value_and_grad(objective.loss, has_aux=True)
+        (loss, (model_state, metrics)), gradients = value_and_grad(
+            state.params, state.model_state, batch, key
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_decay is not None:
+            ema_params = jax.tree.map(
+                lambda average, new: ema_decay * average + (1 - ema_decay) * new,
+                ema_params,
+                params,
+            )
+        new_state = TrainState(
+            step=state.step + 1,
+            params=params,
+            model_state=objective.after_step(params, model_state, ema_params),
+            opt_state=opt_state,
+            ema_params=ema_params,
+        )
+        metrics = metrics | {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(gradients),
+            "learning_rate": schedule(state.step),
+        }
+        return new_state, metrics
+
+    return train_step

@@ -1,0 +1,1 @@
+"""Artefacts in and out: safetensors with a preprocessing contract."""

@@ -1,0 +1,59 @@
+"""Installation: `pip install .`, with extras tpu, cuda, dicom, tf, dev, oracles."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "remedis_jax/__init__.py").read_text(), re.MULTILINE
+)[1]
+
+setup(
+    name="remedis_jax",
+    version=VERSION,
+    description="Medical imaging with few labels by self-supervision (REMEDIS), in JAX",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]),
+    package_data={"remedis_jax.report": ["templates/*.html"]},
+    install_requires=[
+        "absl-py",
+        "array_record",
+        "clu",
+        "flax",
+        "grain",
+        "jax>=0.10,<0.13",
+        "jinja2",
+        "markdown-it-py",
+        "matplotlib",
+        "ml-collections",
+        "numpy",
+        "optax",
+        "orbax-checkpoint",
+        "pandas",
+        "pillow",
+        "pyarrow",
+        "rich",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "tensorboardX",
+        "tensorflow-datasets",
+        "typer",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]>=0.10,<0.13"],
+        "cuda": ["jax[cuda13]>=0.10,<0.13"],
+        "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-openjpeg"],
+        "tf": ["tensorflow-cpu"],
+        "dev": ["pytest", "pytest-timeout", "ruff", "tensorboard"],
+        # PyTorch and TensorFlow as independent implementations; only tests/oracles needs them.
+        "oracles": ["pytest", "tensorflow-cpu", "torch==2.13.0", "transformers"],
+    },
+    entry_points={"console_scripts": ["remedis = remedis_jax.cli.main:main"]},
+)

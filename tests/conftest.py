@@ -1,0 +1,41 @@
+"""Strict numerics for every test: 8 CPU devices, no silent broadcasting between ranks."""
+
+import os
+
+# Before jax initialises its backend: device-count tests need several devices on one machine.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from absl import flags  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# grain's worker processes read absl flags, which pytest never parses.
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A fixed root key; tests fold in what they need."""
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_phantom(tmp_path_factory):
+    """A phantom of a few patients on disk: natural/, pool/ and labelled/ with manifest.csv."""
+    from remedis_jax.data.phantom import PhantomSize, write_phantom
+
+    folder = tmp_path_factory.mktemp("phantom") / "data"
+    write_phantom(folder, scale=PhantomSize.tiny())
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Programs compiled once per session, as the commands keep them between runs."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("xla")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
