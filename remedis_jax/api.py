@@ -48,10 +48,11 @@ def train(
         config = load_config(config, tuple(overrides))
     workdir = Path(workdir)
     supervised = config.stage == "supervised"
+    kind = config.objective.kind if supervised else None
     loop.claim_workdir(workdir, config)
-    dataset = open_training(config.data, config.objective.kind if supervised else None)
-    if not (workdir / "metrics.jsonl").exists():
-        verify(config.data, dataset, progress)
+    if not (workdir / "metrics.jsonl").is_file():
+        verify(config.data, kind, progress)
+    dataset = open_training(config.data, kind)
     evaluators = {}
     if supervised and config.data.validation:
         rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())

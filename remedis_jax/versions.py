@@ -3,11 +3,12 @@
 import platform
 from importlib import metadata
 
-PACKAGES = ("remedis_jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+from remedis_jax import __version__
+
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Name -> version of Python and of the packages that decide numbers."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in PACKAGES
-    }
+    own = {"python": platform.python_version(), "remedis_jax": __version__}
+    return own | {name: metadata.version(name) for name in PACKAGES}

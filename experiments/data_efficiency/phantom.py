@@ -80,6 +80,8 @@ def get_config(arg=None):
     config.title = "The phantom: two invented hospitals"
     config.metric, config.level = "auroc", "group"
     config.stages = {"natural": natural, "contrastive": contrastive}
+    # In this order, since a config does not keep the order of its keys.
+    config.stage_order = ("natural", "contrastive")
     config.after = {"contrastive": "natural"}
     config.arms = {
         "supervised": {
@@ -93,6 +95,7 @@ def get_config(arg=None):
             "stages": ("supervised on natural images", "SimCLR on unlabelled films"),
         },
     }
+    config.arm_order = ("supervised", "self_supervised")
     config.baseline_arm, config.ssl_arm = "supervised", "self_supervised"
     config.seeds = (0,) if arg.tiny else (0, 1, 2)
     config.fractions = (0.5, 1.0) if arg.tiny else (0.03, 0.1, 0.25, 1.0)

@@ -39,8 +39,8 @@ Crop = Literal["resized", "patch", "center", "resize"]
 Brightness = Literal["multiplicative", "additive"]
 BlurSigma = Literal["per_example", "per_batch"]
 
-# Each operation has its own part of an example's key: switching one off leaves the random draws of
-# the others as they were.
+# Each operation has its own numbers to fold into an example's key: switching one off leaves the
+# random draws of the others as they were. (Folding compiles several times faster than splitting.)
 _STREAMS = ("equalize", "elastic", "rotation", "crop", "flip", "jitter", "grayscale", "blur")
 
 
@@ -163,8 +163,7 @@ class Recipe:
         _check_keys(keys, images.shape[0])
         batch_sigma = None
         if self.blur_sigma == "per_batch":
-            _, draws = _split(keys[0])
-            batch_sigma = sample_sigma(draws["blur"], self.blur_sigma_range)
+            batch_sigma = sample_sigma(_draw(keys[0], "blur"), self.blur_sigma_range)
         view = jax.vmap(self._view, in_axes=(0, 0, None, None))
         return view(keys, images, size, batch_sigma)
 
@@ -172,9 +171,8 @@ class Recipe:
         self, key: jax.Array, image: jax.Array, size: int, batch_sigma: jax.Array | None
     ) -> jax.Array:
         channels = image.shape[-1]
-        coins, draws = _split(key)
         if image.dtype == jnp.uint8:
-            image = image.astype(jnp.float32) / 255
+            image = image.astype(jnp.float32) * (1 / 255)  # as tf.image.convert_image_dtype
         if self.grey:
             image = luminance(image)
 
@@ -187,13 +185,15 @@ class Recipe:
             """`change(key, image)` with `probability`."""
             if probability == 0:
                 return image
-            changed = change(draws[operation], image)
-            return jnp.where(coins[operation] < probability, changed, image)
+            changed = change(_draw(key, operation), image)
+            if probability == 1:
+                return changed
+            return jnp.where(_coin(key, operation) < probability, changed, image)
 
         image = maybe("equalize", self.equalize_probability, self._equalize, image)
         image = maybe("elastic", self.elastic_probability, self._elastic, image)
         image = maybe("rotation", float(self.rotation_degrees > 0), self._rotate, image)
-        image = self._crop(draws["crop"], image, (size, size))
+        image = self._crop(_draw(key, "crop"), image, (size, size))
         image = maybe("flip", self.flip_probability, _flip, image)
         image = maybe("jitter", self.jitter_probability, self._jitter, image)
         image = maybe("grayscale", self.grayscale_probability, _grayscale, image)
@@ -352,11 +352,14 @@ def _grayscale(key: jax.Array, image: jax.Array) -> jax.Array:
     return to_grayscale(image)
 
 
-def _split(key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """A number in [0, 1) and a key for each operation."""
-    coin_key, *draw_keys = jax.random.split(key, 1 + len(_STREAMS))
-    coins = jax.random.uniform(coin_key, (len(_STREAMS),))
-    return dict(zip(_STREAMS, coins, strict=True)), dict(zip(_STREAMS, draw_keys, strict=True))
+def _coin(key: jax.Array, operation: str) -> jax.Array:
+    """The number in [0, 1) that decides whether `operation` is applied."""
+    return jax.random.uniform(jax.random.fold_in(key, 2 * _STREAMS.index(operation)))
+
+
+def _draw(key: jax.Array, operation: str) -> jax.Array:
+    """The key of the random parameters of `operation`."""
+    return jax.random.fold_in(key, 2 * _STREAMS.index(operation) + 1)
 
 
 def _check_known(value: Any, known: Iterable[str], what: str) -> None:

@@ -83,7 +83,7 @@ def open_manifest(data: ConfigDict) -> Manifest:
     )
 
 
-def open_training(data: ConfigDict, kind: str | None) -> Dataset:
+def training_rows(data: ConfigDict, kind: str | None) -> tuple[Manifest, LabelSpec | None]:
     """The rows of `data.train`, or the config's fraction of their patients.
 
     Groups that stand in two splits are refused here, whatever is trained.
@@ -101,7 +101,7 @@ def open_training(data: ConfigDict, kind: str | None) -> Dataset:
         assert_disjoint_groups({str(name): list(groups) for name, groups in by_split})
     rows = manifest.where(**data.train.to_dict()) if data.train else manifest
     if kind is None:
-        return _with_pixels(data, rows, None)
+        return rows, None
     spec = infer_label_spec(manifest, kind=kind, classes=tuple(data.classes) or None)
     if data.fraction < 1:
         labels = encode_labels(rows, spec)
@@ -110,6 +110,12 @@ def open_training(data: ConfigDict, kind: str | None) -> Dataset:
             rows.groups, [str(s) for s in strata], [data.fraction], data.fraction_seed
         )
         rows = rows.select(subset[data.fraction])
+    return rows, spec
+
+
+def open_training(data: ConfigDict, kind: str | None) -> Dataset:
+    """The training rows with pixels and labels; see `training_rows`."""
+    rows, spec = training_rows(data, kind)
     return _with_pixels(data, rows, spec)
 
 
@@ -154,7 +160,7 @@ def _held_in_memory(rows: Manifest, source: ManifestSource) -> ImageSource:
     return _pixels[key]
 
 
-def verify(data: ConfigDict, dataset: Dataset, progress: Progress | None = None) -> None:
+def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None) -> None:
     """Decodes every training image once and looks for the held-out ones among them.
 
     Held out are the other splits of the same manifest and the manifests in `data.held_out`
@@ -163,13 +169,13 @@ def verify(data: ConfigDict, dataset: Dataset, progress: Progress | None = None)
 
     Args:
         data: The config's `data` section.
-        dataset: What is going to be trained on.
+        kind: As for `training_rows`.
         progress: Called with (done, total).
 
     Raises:
         UserError: Images that cannot be read, or training data among the held-out data.
     """
-    train = dataset.manifest
+    train, _ = training_rows(data, kind)
     digests = check_images(
         train, channels=data.channels, to_grey=data.to_grey, progress=progress
     )

@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 # With fewer resamples that have a value, the percentiles would describe a rare selection: ours.
 LEAST_DEFINED_SHARE = 0.5
 _PATIENTS, _SEEDS = 0, 1  # separate random streams
-_CELLS = 2_000_000  # weights held at a time (16 MB); results do not depend on it
+_CELLS = 500_000  # weights held at a time (4 MB); results do not depend on it
 
 
 @dataclasses.dataclass(frozen=True)

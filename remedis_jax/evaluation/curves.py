@@ -173,10 +173,16 @@ def evaluate_cells(
     points = []
     for key in sorted(together, key=lambda k: (arms.index(k[0]), STAGES.index(k[1]), k[2])):
         same = sorted(together[key], key=lambda cell: cell.seed)
-        tables = [Predictions.from_table(read_predictions(cell.predictions)) for cell in same]
-        if level == "group":
-            tables = [table.by_group() for table in tables]
-        runs = resample_runs(tables, metric, resamples, seed)
+        try:
+            tables = [Predictions.from_table(read_predictions(cell.predictions)) for cell in same]
+            if level == "group":
+                tables = [table.by_group() for table in tables]
+            runs = resample_runs(tables, metric, resamples, seed)
+        except UserError as error:
+            arm, stage, fraction = key
+            raise UserError(
+                f"arm {arm!r}, {stage}, fraction {fraction:g}: {error.problem}", error.remedy
+            ) from error
         points.append(
             Point(
                 *key,

@@ -23,7 +23,8 @@ from ml_collections import ConfigDict
 
 from remedis_jax.data.dataset import Dataset, open_evaluation, open_training, verify
 from remedis_jax.data.labels import LabelSpec
-from remedis_jax.evaluation.metrics import score
+from remedis_jax.errors import UserError
+from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
 from remedis_jax.evaluation.predict import predictions_of
 from remedis_jax.evaluation.predictions import Predictions, read_predictions, write_predictions
 from remedis_jax.evaluation.validation import validation_evaluator
@@ -48,7 +49,8 @@ class _Experiment:
         config = self.config
         self.check_data()
         encoders = self.run_stages()
-        for name, arm in config.arms.items():
+        for name in config.arm_order:
+            arm = config.arms[name]
             rate = self.choose_learning_rate(name, encoders[arm.start])
             for seed in config.seeds:
                 tuned = self.finetune_id(name, encoders[arm.start], seed, rate)
@@ -59,18 +61,19 @@ class _Experiment:
 
     def check_data(self) -> None:
         """Reads every image once and looks for leaks, before anything is trained."""
-        for name, stage in self.config.stages.items():
+        for name in self.config.stage_order:
+            stage = self.config.stages[name]
             self.announce(f"checking the images of {name}")
-            verify(stage.data, open_training(stage.data, _kind(stage)))
+            verify(stage.data, _kind(stage))
         for stage in (self.config.finetune_id, self.config.finetune_ood):
             self.announce(f"checking the labelled images: {stage.data.train.to_dict()}")
-            verify(stage.data, open_training(stage.data, _kind(stage)))
+            verify(stage.data, _kind(stage))
 
     def run_stages(self) -> dict[str, Path]:
         """Trains the encoders; stage name -> weights file."""
         weights: dict[str, Path] = {}
-        for name, stage in self.config.stages.items():
-            stage = stage.copy_and_resolve_references()
+        for name in self.config.stage_order:
+            stage = self.config.stages[name].copy_and_resolve_references()
             after = self.config.after.get(name)
             if after:
                 stage.init = str(weights[after])
@@ -140,11 +143,17 @@ class _Experiment:
             result, dataset = self.finetune(stage, folder, encoder, seed, rate)
             where = stage.data.validation.to_dict()
             table = self.predict(result.weights, where, folder / "predictions.csv", dataset.spec)
-            value = score(Predictions.from_table(table), level=self.config.level)
-            reached = float(value[self.config.metric])
-            self.announce(f"{arm}: learning rate {rate:g} validates at {reached:.3f}")
-            if best is None or reached > best[0]:
-                best = (reached, rate)
+            metric = self.config.metric
+            reached = score(Predictions.from_table(table), level=self.config.level)[metric]
+            if isinstance(reached, NotDefined):
+                raise UserError(
+                    f"{metric} on the validation rows {where} is not defined: {reached.reason}.",
+                    "Enlarge the validation set, or give a single learning rate.",
+                )
+            self.announce(f"{arm}: learning rate {rate:g} validates at {metric} {reached:.3f}")
+            better = -reached if metric in LOWER_IS_BETTER else reached
+            if best is None or better > best[0]:
+                best = (better, rate)
         return best[1]
 
     def predict(self, weights: Path, where: dict[str, Any], path: Path, spec: LabelSpec):
@@ -188,8 +197,8 @@ class _Experiment:
         """Patients and images of every part of the data."""
         config = self.config
         parts = {
-            f"{name} (stage)": open_training(stage.data, _kind(stage))
-            for name, stage in config.stages.items()
+            name: open_training(config.stages[name].data, _kind(config.stages[name]))
+            for name in config.stage_order
         }
         id_data, ood_data = config.finetune_id.data, config.finetune_ood.data
         parts[f"{config.id_site} training"] = open_training(id_data, None)
@@ -214,9 +223,13 @@ class _Experiment:
             {
                 "title": config.title,
                 "metric": config.metric,
+                "level": config.level,
                 "arms": {
-                    name: {"label": arm.label, "stages": list(arm.stages)}
-                    for name, arm in config.arms.items()
+                    name: {
+                        "label": config.arms[name].label,
+                        "stages": list(config.arms[name].stages),
+                    }
+                    for name in config.arm_order
                 },
                 "baseline_arm": config.baseline_arm,
                 "ssl_arm": config.ssl_arm,

@@ -249,11 +249,10 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
             f"{path} is not a CSV file in UTF-8 ({error}).",
             "Save it as comma-separated UTF-8 text.",
         ) from error
-    short = table.isna().any(axis=1).to_numpy()
-    if short.any() or not isinstance(table.index, pd.RangeIndex):
-        line = int(np.argmax(short)) + FIRST_LINE
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas takes the first column for an index where every row has a cell too many.
         raise UserError(
-            f"{path}, line {line}: the row has not as many cells as the header.",
+            f"{path}: the rows have not as many cells as the header.",
             "Quote cells that hold a comma.",
         )
     table_schema(table, str(path))

@@ -149,22 +149,31 @@ def group_count(channels: int) -> int:
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm over (H, W, C/groups), two-pass variance in float32, eps 1e-5."""
+    """GroupNorm over (H, W, C/groups), two-pass variance in float32, eps 1e-5.
+
+    The large array is only ever reduced over its positions; groups are formed from the [B, C]
+    results. That compiles to fewer and faster loops than reshaping the array into groups.
+    """
 
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch, height, width, channels = x.shape
+        batch, _, _, channels = x.shape
         groups = group_count(channels)
         gamma = declare(self, "gamma", ONES, (channels,))
         beta = declare(self, "beta", ZEROS, (channels,))
-        grouped = x.astype(jnp.float32).reshape(batch, height * width, groups, channels // groups)
-        centred = grouped - grouped.mean(axis=(1, 3), keepdims=True)
-        variance = jnp.square(centred).mean(axis=(1, 3), keepdims=True)
-        normalised = (centred * lax.rsqrt(variance + 1e-5)).reshape(x.shape)
-        scaled = normalised * gamma[None, None, None] + beta[None, None, None]
-        return scaled.astype(self.dtype)
+
+        def over_group(of_channels: jax.Array) -> jax.Array:
+            """[B, C] means over positions -> the group's mean, for each of its channels."""
+            of_groups = of_channels.reshape(batch, groups, -1).mean(axis=2)
+            return jnp.repeat(of_groups, channels // groups, axis=1)
+
+        x = x.astype(jnp.float32)
+        centred = x - over_group(x.mean(axis=(1, 2)))[:, None, None]
+        variance = over_group(jnp.square(centred).mean(axis=(1, 2)))
+        scale = lax.rsqrt(variance + 1e-5) * gamma[None]
+        return (centred * scale[:, None, None] + beta[None, None, None]).astype(self.dtype)
 
 
 class Shortcut(nn.Module):

@@ -61,6 +61,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "notes": list,
 }
 
+CURVE, ID_OOD = "label_fractions.png", "id_ood.png"
+NOT_DRAWN = "Not drawn: no value of the metric is defined; see the table."
 READING = """
 - Each point is the mean over the seeds. A seed decides which patients' labels are used and how
   training goes; a larger share of a seed's labels contains its smaller ones.
@@ -135,8 +137,8 @@ def report_from_experiment(
     """
     out_dir = Path(experiment_dir if out_dir is None else out_dir)
     results = evaluate_experiment(experiment_dir, resamples=resamples, seed=seed)
-    draw_figures(results, out_dir / "figures")
-    return write_report(out_dir, document_of(results, resamples), show=show)
+    figures = draw_figures(results, out_dir / "figures")
+    return write_report(out_dir, document_of(results, figures, resamples), show=show)
 
 
 def read_experiment(experiment_dir: str | os.PathLike) -> dict[str, Any]:
@@ -226,21 +228,26 @@ def paired(a: Point, b: Point) -> Interval | NotDefined:
     return difference_of(a.runs, b.runs)
 
 
-def draw_figures(results: Results, folder: Path) -> None:
-    """Writes label_fractions.png and id_ood.png."""
+def draw_figures(results: Results, folder: Path) -> tuple[str, ...]:
+    """Writes the figures for which there are numbers; returns their file names."""
     record, full = results.record, results.baseline
-    band = full.interval if full and isinstance(full.interval, Interval) else None
-    label_fraction_figure(
-        folder / "label_fractions.png",
-        curve_of(results.points.values()),
-        results.labels,
-        metric_name=metric_name(record["metric"]),
-        site=record["ood_site"],
-        baseline=band,
-        baseline_label=f"{_baseline_name(results)}: {interval_text(band)}",
-        crossing=results.match if isinstance(results.match, LabelsToMatch) else None,
-        crossing_arm=record["ssl_arm"],
-    )
+    metric = metric_name(record["metric"])
+    drawn = []
+    curve = curve_of(results.points.values())
+    if curve["mean"].notna().any():
+        band = full.interval if full and isinstance(full.interval, Interval) else None
+        label_fraction_figure(
+            folder / CURVE,
+            curve,
+            results.labels,
+            metric_name=metric,
+            site=record["ood_site"],
+            baseline=band,
+            baseline_label=f"{_baseline_name(results)}: {interval_text(band)}",
+            crossing=results.match if isinstance(results.match, LabelsToMatch) else None,
+            crossing_arm=record["ssl_arm"],
+        )
+        drawn.append(CURVE)
     names = {
         "id": f"{record['id_site']}\n(in distribution)",
         "ood_zero_shot": f"{record['ood_site']}\n(new site, zero-shot)",
@@ -257,13 +264,10 @@ def draw_figures(results: Results, folder: Path) -> None:
         for (arm, at, _), point in results.points.items()
         if at == stage and isinstance(point.interval, Interval)
     ]
-    columns = ["arm", "setting", "value", "low", "high"]
-    id_ood_figure(
-        folder / "id_ood.png",
-        pd.DataFrame(rows, columns=columns),
-        results.labels,
-        metric_name=metric_name(record["metric"]),
-    )
+    if rows:
+        id_ood_figure(folder / ID_OOD, pd.DataFrame(rows), results.labels, metric_name=metric)
+        drawn.append(ID_OOD)
+    return tuple(drawn)
 
 
 def result_sentence(results: Results) -> str:
@@ -301,12 +305,11 @@ def experiment_table(results: Results) -> pd.DataFrame:
             )
         intervals = {arm: point.interval for arm, point in found.items()}
         rows.append((name, trained_on, intervals, results.differences.get(setting)))
-    ssl, baseline = labels[record["ssl_arm"]], labels[record["baseline_arm"]]
-    return results_table(rows, labels, f"Difference ({ssl} {MINUS} {baseline})")
+    return results_table(rows, labels)
 
 
-def document_of(results: Results, resamples: int) -> Document:
-    """The page's text; its figures are those of `draw_figures`."""
+def document_of(results: Results, figures: Sequence[str], resamples: int) -> Document:
+    """The page's text; `figures` are those that `draw_figures` wrote."""
     record = results.record
     metric = metric_name(record["metric"])
     table, flow = experiment_table(results), counts_table(record["counts"])
@@ -316,28 +319,28 @@ def document_of(results: Results, resamples: int) -> Document:
     }
     seeds = f"{len(record['seeds'])} training seed{'s' if len(record['seeds']) != 1 else ''}"
     share = results.baseline.fraction if results.baseline else 1.0
+    ssl, baseline = (results.labels[record[key]] for key in ("ssl_arm", "baseline_arm"))
     stages = [
         f"- **{plain(arm['label'])}**: " + " → ".join(plain(stage) for stage in arm["stages"])
         for arm in record["arms"].values()
     ]
     level = "image" if record["level"] == "image" else "patient (mean over the patient's images)"
+    curve_figure = (
+        f"![{plain(metric)} over the share of labels](figures/{CURVE})\n\n"
+        f"*{plain(metric)} on the test patients of {plain(record['ood_site'])}, who are never "
+        "trained on. Shaded and barred: 95% intervals by patient and seed.*"
+    )
+    id_figure = f"![{plain(metric)} in distribution and zero-shot](figures/{ID_OOD})"
     sections = [
-        Section(
-            "Labels of the new site",
-            f"![{plain(metric)} over the share of labels](figures/label_fractions.png)\n\n"
-            f"*{plain(metric)} on the test patients of {plain(record['ood_site'])}, who are never "
-            "trained on. Shaded and barred: 95% intervals by patient and seed.*",
-        ),
+        Section("Labels of the new site", curve_figure if CURVE in figures else NOT_DRAWN),
         Section(
             "Results",
-            f"{plain(metric)}, mean over {seeds} with 95% interval.\n\n"
+            f"{plain(metric)}, mean over {seeds} with 95% interval. The difference is "
+            f"{plain(ssl)} {MINUS} {plain(baseline)}.\n\n"
             + markdown_table(table)
             + "".join(f"\n\n{plain(sentence)}" for sentence in caveats(cells)),
         ),
-        Section(
-            "In distribution and zero-shot",
-            f"![{plain(metric)} in distribution and zero-shot](figures/id_ood.png)",
-        ),
+        Section("In distribution and zero-shot", id_figure if ID_OOD in figures else NOT_DRAWN),
         Section(
             "What was done",
             "\n".join(stages)
@@ -351,7 +354,7 @@ def document_of(results: Results, resamples: int) -> Document:
             "How to read this",
             READING.format(
                 resamples=resamples,
-                baseline=plain(results.labels[record["baseline_arm"]]),
+                baseline=plain(baseline),
                 share="all" if share == 1 else percent(share),
                 site=plain(record["ood_site"]),
                 level=level,

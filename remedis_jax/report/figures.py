@@ -7,20 +7,23 @@ same on a dark page and in print.
 
 import contextlib
 import dataclasses
-import math
 import os
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from remedis_jax.evaluation.bootstrap import Interval
 from remedis_jax.evaluation.curves import LabelsToMatch, NoCrossing
-from remedis_jax.report.wording import percent, share_range
+from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NAMES
+from remedis_jax.report.fraction_axis import FractionAxis, drop_overlapping_ticks
+from remedis_jax.report.wording import MINUS, share_range, share_text
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -28,7 +31,9 @@ LINES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREY = "#7A7A7A"
 DPI = 180
 WIDTH = 7.5  # inches: 1350 pixels, so that 10 points are 17 pixels where the page shows 900
+LEGEND_CHARACTERS = 80  # what a line of the width holds
 _STYLE = {
+    "figure.dpi": DPI,
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,9 +42,8 @@ _STYLE = {
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
-    "axes.titleweight": "bold",
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.06,
 }
 
 
@@ -91,28 +95,31 @@ def label_fraction_figure(
         `path`.
     """
     curve = curve.dropna(subset="mean")
-    place = _FractionAxis(curve["fraction"].unique())
+    place = FractionAxis(curve["fraction"].unique())
     with _styled():
         figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         axes = figure.subplots()
+        legend = []
         if baseline is not None:
-            axes.axhspan(
-                baseline.low, baseline.high, color="#D0D0D0", alpha=0.6, lw=0, label=baseline_label
-            )
-            axes.axhline(baseline.value, color=GREY, lw=1.2, ls=(0, (4, 2)))
+            band = axes.axhspan(baseline.low, baseline.high, color="#D0D0D0", alpha=0.6, lw=0)
+            line = axes.axhline(baseline.value, color=GREY, lw=1.2, ls=(0, (4, 2)))
+            legend.append(((band, line), baseline_label))
         for index, (arm, label) in enumerate(labels.items()):
             rows = curve[curve["arm"] == arm].sort_values("fraction")
             if not rows.empty:
                 shift = place.width * 0.007 * (2 * index - len(labels) + 1)
-                _draw_arm(axes, rows, place(rows["fraction"]), shift, index, label)
+                handle = _draw_arm(axes, rows, place(rows["fraction"]), shift, index)
+                legend.append((handle, label))
         place.draw(axes, curve.groupby("fraction")["n_patients"].max())
-        axes.set_xlabel(f"share of {site}'s training labels (n = labelled patients)")
+        axes.set_xlabel(f"share of the training labels of {site} (n = labelled patients)")
         axes.set_ylabel(metric_name)
         if crossing is not None:
             colour = COLOURS[list(labels).index(crossing_arm) % len(COLOURS)]
             _draw_crossing(axes, crossing, place, colour, baseline)
-        figure.legend(loc="outside lower left", ncols=1, handlelength=2.6)
-        _drop_overlapping_ticks(figure, axes)
+        handles, names = zip(*legend, strict=True) if legend else ((), ())
+        names = [textwrap.fill(name, LEGEND_CHARACTERS) for name in names]
+        figure.legend(handles, names, loc="outside lower left", ncols=1, handlelength=2.6)
+        drop_overlapping_ticks(figure, axes)
         return _save(figure, path)
 
 
@@ -153,7 +160,7 @@ def id_ood_figure(
                 ms=7,
                 capsize=4,
                 lw=1.8,
-                label=label,
+                label=textwrap.fill(label, LEGEND_CHARACTERS),
             )
             for position, value in zip(x, rows["value"], strict=True):
                 axes.annotate(
@@ -188,10 +195,11 @@ def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Pat
     panels = [("loss", {"loss": loss})]
     if "learning_rate" in history:
         panels.append(("learning rate", {"learning rate": _finite(history, "learning_rate")}))
-    # '/' marks the parts of a macro average: too many lines to read.
-    names = [c for c in history if str(c).startswith("validation_") and "/" not in c]
-    bounded = [name for name in names if name != "validation_log_loss"]
-    scores = {n.removeprefix("validation_").replace("_", " "): _finite(history, n) for n in bounded}
+    scores = {
+        name: _finite(history, f"validation_{metric}")
+        for metric, name in NAMES.items()
+        if f"validation_{metric}" in history and metric not in LOWER_IS_BETTER
+    }
     if scores:
         panels.append(("validation score", scores))
     with _styled():
@@ -199,27 +207,17 @@ def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Pat
         rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (title, lines) in zip(rows, panels, strict=True):
             axes.set_ylabel(title)
+            if title == "loss" and len(loss) >= 100:
+                window = len(loss) // 25
+                axes.plot(loss.index, loss, color=COLOURS[0], lw=0.8, alpha=0.35)
+                mean = loss.rolling(window, center=True, min_periods=1).mean()
+                lines = {f"mean of {window} lines": mean}
             for index, (label, line) in enumerate(lines.items()):
-                colour = COLOURS[index % len(COLOURS)]
-                dense = title == "loss" and len(line) >= 100
-                marker = MARKERS[index % len(MARKERS)] if len(line) < 30 else None
+                marker = MARKERS[index] if len(line) < 30 else None
                 axes.plot(
-                    line.index,
-                    line,
-                    color=colour,
-                    marker=marker,
-                    ms=4,
-                    lw=0.8 if dense else 1.6,
-                    alpha=0.35 if dense else 1.0,
-                    ls=LINES[index // len(COLOURS) % len(LINES)],
-                    label=None if dense else label,
+                    line.index, line, color=COLOURS[index], marker=marker, ms=4, lw=1.8, label=label
                 )
-                if dense:
-                    window = len(line) // 25
-                    smooth = line.rolling(window, center=True, min_periods=1).mean()
-                    name = f"mean of {window} steps"
-                    axes.plot(line.index, smooth, color=colour, lw=1.8, label=name)
-            if len(lines) > 1 or title == "loss" and axes.get_legend_handles_labels()[1] != [title]:
+            if list(lines) != [title]:
                 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
         rows[-1].set_xlabel("step")
         return _save(figure, path)
@@ -247,89 +245,51 @@ def roc_figure(path: str | os.PathLike, curves: Sequence[RocCurve]) -> Path:
                 false_positives,
                 sensitivity,
                 color=COLOURS[index % len(COLOURS)],
-                ls=LINES[index // len(COLOURS) % len(LINES)],
+                ls=LINES[index % len(LINES)],
                 lw=1.8,
-                label=curve.label,
+                label=textwrap.fill(curve.label, LEGEND_CHARACTERS),
             )
         axes.set_aspect("equal")
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.01)
-        axes.set_xlabel("1 - specificity")
+        axes.set_xlabel(f"1 {MINUS} specificity")
         axes.set_ylabel("sensitivity")
         figure.legend(loc="outside lower center", ncols=1)
         return _save(figure, path)
 
 
-class _FractionAxis:
-    """Where a share of labels stands: zero by itself, then log10."""
-
-    def __init__(self, fractions: np.ndarray):
-        above = sorted(f for f in fractions if f > 0) or [1.0]
-        self.fractions = sorted(fractions)
-        span = math.log10(above[-1] / above[0]) or 1.0
-        self.zero = math.log10(above[0]) - max(0.2 * span, 0.15)
-        first = self.zero if 0 in self.fractions else math.log10(above[0])
-        self.break_at = (self.zero + math.log10(above[0])) / 2
-        self.width = (math.log10(above[-1]) - first) or 1.0
-        self.limits = (first - 0.06 * self.width, math.log10(above[-1]) + 0.06 * self.width)
-
-    def __call__(self, fractions: Sequence[float] | float) -> np.ndarray:
-        fractions = np.asarray(fractions, np.float64)
-        return np.where(
-            fractions > 0, np.log10(np.where(fractions > 0, fractions, 1.0)), self.zero
-        )
-
-    def draw(self, axes: Axes, patients: pd.Series) -> None:
-        names = [
-            "0%\nzero-shot" if f == 0 else f"{percent(f)}\nn={patients[f]:,}"
-            for f in self.fractions
-        ]
-        axes.set_xticks(self(self.fractions), names)
-        axes.set_xlim(*self.limits)
-        if 0 in self.fractions and len(self.fractions) > 1:
-            # Two strokes on the axis say that the scale is interrupted here.
-            axes.text(
-                self.break_at,
-                0,
-                "//",
-                transform=axes.get_xaxis_transform(),
-                ha="center",
-                va="center",
-                fontsize=11,
-                bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"},
-            )
-
-
 def _draw_arm(
-    axes: Axes, rows: pd.DataFrame, x: np.ndarray, shift: float, index: int, label: str
-) -> None:
+    axes: Axes, rows: pd.DataFrame, x: np.ndarray, shift: float, index: int
+) -> tuple[Artist, ...]:
+    """Draws one arm; returns what stands for it in the legend."""
     colour = COLOURS[index % len(COLOURS)]
     above = (rows["fraction"] > 0).to_numpy()
     if above.sum() > 1:
         axes.fill_between(
             x[above], rows["low"][above], rows["high"][above], color=colour, alpha=0.15, lw=0
         )
+    marker = MARKERS[index % len(MARKERS)]
     axes.errorbar(
         x + shift,
         rows["mean"],
         yerr=_errors(rows, "mean"),
-        fmt=MARKERS[index % len(MARKERS)],
-        color=colour,
-        ms=6,
+        fmt="none",
+        ecolor=colour,
         capsize=2.5,
         elinewidth=1.2,
-        label=label,
     )
-    axes.plot((x + shift)[above], rows["mean"][above], color=colour, lw=1.8)
+    (points,) = axes.plot(x + shift, rows["mean"], color=colour, marker=marker, ms=6, ls="none")
+    (line,) = axes.plot((x + shift)[above], rows["mean"][above], color=colour, lw=1.8)
     if not above.all() and above.any():
         # Across the interruption of the axis there is no scale, so no solid line either.
         axes.plot((x + shift)[:2], rows["mean"][:2], color=colour, lw=1.4, ls=(0, (2, 2)))
+    return line, points
 
 
 def _draw_crossing(
     axes: Axes,
     crossing: LabelsToMatch,
-    place: _FractionAxis,
+    place: FractionAxis,
     colour: str,
     baseline: Interval | None,
 ) -> None:
@@ -338,7 +298,8 @@ def _draw_crossing(
     elif crossing.value is NoCrossing.ALREADY_AT_ZERO:
         x, text = place.zero, "matches the baseline without labels of this site"
     else:
-        x, text = float(place(crossing.value)), f"matches the baseline with {percent(crossing.value)}"
+        x = float(place(crossing.value))
+        text = f"matches the baseline with {share_text(crossing.value)} of the labels"
     text += f"\n95% interval: {share_range(crossing)}"
     if crossing.value is not NoCrossing.NEVER_REACHED:
         bottom, top = axes.get_ylim()
@@ -360,20 +321,6 @@ def _draw_crossing(
     )
 
 
-def _drop_overlapping_ticks(figure: Figure, axes: Axes) -> None:
-    """Blanks tick labels that would touch a neighbour; the first and the last one stay."""
-    figure.draw_without_rendering()
-    labels = axes.get_xticklabels()
-    boxes = [label.get_window_extent() for label in labels]
-    pad = 4.0
-    right = boxes[0].x1 + pad
-    for index in range(1, len(labels) - 1):
-        if boxes[index].x0 < right or boxes[index].x1 + pad > boxes[-1].x0:
-            labels[index].set_visible(False)
-        else:
-            right = boxes[index].x1 + pad
-
-
 def _errors(rows: pd.DataFrame, centre: str) -> np.ndarray:
     """Lengths of error bars; a percentile interval need not hold its value, hence the clip."""
     return np.stack(
@@ -387,7 +334,7 @@ def _finite(history: pd.DataFrame, column: str) -> pd.Series:
 
 
 @contextlib.contextmanager
-def _styled():
+def _styled() -> Iterator[None]:
     """The default style with ours on top, whatever the user's matplotlibrc says."""
     with style.context(["default", _STYLE]):
         yield
@@ -397,5 +344,5 @@ def _save(figure: Figure, path: str | os.PathLike) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without 'Software' the file does not name matplotlib's version; PNG has no date of its own.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, facecolor="white")
+    figure.savefig(path, dpi="figure", metadata={"Software": None}, facecolor="white")
     return path

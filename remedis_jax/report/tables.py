@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from remedis_jax.data.messages import first_few
 from remedis_jax.evaluation.bootstrap import Interval
 from remedis_jax.evaluation.metrics import NotDefined
 from remedis_jax.report.wording import difference_text, interval_text, percent
 
+Row = tuple[str, str, Mapping[str, Interval | NotDefined], Interval | NotDefined | None]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
 
 
 def results_table(
-    rows: Iterable[tuple[str, str, Mapping[str, Interval | NotDefined], object]],
+    rows: Iterable[Row],
     labels: Mapping[str, str],
-    difference_label: str,
 ) -> pd.DataFrame:
     """One row per setting: the arms' values with intervals, and their paired difference.
 
     Args:
-        rows: (setting, what it was trained on, arm -> interval, difference or None).
+        rows: (test set, labels of the new site, arm -> interval, difference or None).
         labels: Arm -> column name, in the order of the columns.
-        difference_label: Name of the last column.
 
     Returns:
         Text. A setting in which an arm was not measured has an empty cell.
@@ -31,7 +31,7 @@ def results_table(
     for setting, trained_on, intervals, difference in rows:
         record = {"Test set": setting, "Labels of the new site": trained_on}
         record |= {label: interval_text(intervals.get(arm)) for arm, label in labels.items()}
-        records.append(record | {difference_label: difference_text(difference)})
+        records.append(record | {"Difference": difference_text(difference)})
     return pd.DataFrame(records, dtype=str)
 
 
@@ -53,24 +53,20 @@ def caveats(intervals: Mapping[str, Interval | NotDefined | None]) -> list[str]:
         intervals: Name of the cell -> what stands in it.
 
     Returns:
-        One sentence each, equal ones once.
+        One sentence per remark, with the cells that it is about.
     """
-    sentences = []
+    remarks: dict[str, list[str]] = {}
     for name, interval in intervals.items():
         if not isinstance(interval, Interval):
             continue
         if interval.left_out:
-            sentences.append(
-                f"{name}: the average leaves out {', '.join(interval.left_out)}, which the test "
-                "set has with one label value only."
-            )
+            remark = f"The average leaves out {', '.join(interval.left_out)} (one label value only)"
+            remarks.setdefault(remark, []).append(name)
         if interval.undefined_resamples:
-            share = percent(interval.undefined_resamples / interval.resamples)
-            sentences.append(
-                f"{name}: {share} of the resamples had no value (one class only) and take no part "
-                "in the interval."
-            )
-    return list(dict.fromkeys(sentences))
+            share = percent(interval.undefined_resamples / interval.resamples, 2)
+            remark = f"{share} of the resamples had no value (one class only) and do not count"
+            remarks.setdefault(remark, []).append(name)
+    return [f"{remark}: {first_few(names, '; ')}." for remark, names in remarks.items()]
 
 
 def plain(text: object) -> str:
@@ -105,7 +101,9 @@ def print_tables(tables: Mapping[str, pd.DataFrame]) -> None:
     for title, frame in tables.items():
         table = Table(title=Text(title), title_justify="left")
         for index, column in enumerate(frame.columns):
-            table.add_column(Text(str(column)), justify="left" if index == 0 else "right")
+            # 'fold': a narrow terminal breaks cells and cuts nothing off.
+            side = "left" if index == 0 else "right"
+            table.add_column(Text(str(column)), justify=side, overflow="fold")
         for row in frame.itertuples(index=False):
             table.add_row(*(Text(str(cell)) for cell in row))
         console.print(table)

@@ -17,9 +17,9 @@ def metric_name(metric: str) -> str:
     return f"{NAMES[base]}, {part}" if part else NAMES[base]
 
 
-def percent(share: float) -> str:
-    """0.033 -> '3.3%': at most three significant digits, none that are zero."""
-    return f"{100 * share:.3g}%"
+def percent(share: float, digits: int = 3) -> str:
+    """0.033 -> '3.3%': at most so many significant digits, no zeros at the end."""
+    return f"{float(f'{100 * share:.{digits}g}'):g}%"
 
 
 def interval_text(interval: Interval | NotDefined | None) -> str:
@@ -49,8 +49,8 @@ def signed(value: float) -> str:
 
 
 def share_text(share: float | NoCrossing) -> str:
-    """'8.2%', 'already at zero labels' or 'never reached'."""
-    return share.value if isinstance(share, NoCrossing) else percent(share)
+    """'8.2%', 'already at zero labels' or 'never reached'; two digits, as it is interpolated."""
+    return share.value if isinstance(share, NoCrossing) else percent(share, 2)
 
 
 def share_range(match: LabelsToMatch) -> str:
@@ -62,12 +62,13 @@ def share_range(match: LabelsToMatch) -> str:
 def verdict(difference: Interval | NotDefined | None, metric: str) -> Verdict:
     """What the interval of a paired difference (arm minus baseline) allows to be said.
 
-    'better' or 'worse' only if the whole interval is on one side of zero.
+    'better' or 'worse' only if the whole interval is on one side of zero, as printed: an end
+    that is shown as 0.000 is taken for zero.
     """
     if not isinstance(difference, Interval):
         return "not defined"
     sign = -1 if metric.partition("/")[0] in LOWER_IS_BETTER else 1
-    low, high = sorted((sign * difference.low, sign * difference.high))
+    low, high = sorted(sign * round(end, 3) for end in (difference.low, difference.high))
     if low > 0:
         return "better"
     return "worse" if high < 0 else "not distinguishable"
@@ -104,5 +105,5 @@ def match_clause(
     elif match.value is NoCrossing.ALREADY_AT_ZERO:
         first = f"it is level with {goal} without a single one of them"
     else:
-        first = f"it reaches {goal} with {percent(match.value)} of them"
+        first = f"it reaches {goal} with {share_text(match.value)} of them"
     return f"{first} (95% interval: {share_range(match)})"

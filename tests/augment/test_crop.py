@@ -1,5 +1,7 @@
 """Crop boxes against TensorFlow's draws; resampling against TensorFlow, PIL and jax.image."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,32 +12,35 @@ from PIL import Image
 from remedis_jax.augment import crop
 from remedis_jax.errors import UserError
 
+crop_and_resize = jax.jit(crop.crop_and_resize, static_argnums=(2, 3))
+jax_resize = jax.jit(jax.image.resize, static_argnums=(1, 2), static_argnames="antialias")
+
 
 @pytest.mark.parametrize("kind, atol", [("dyadic", 1e-5), ("general", 2e-3)])
 def test_resampling_is_tensorflows_bicubic(golden, rgb, kind, atol):
     # TensorFlow looks the kernel up in a table with 1024 entries per pixel: exact only where every
     # distance is a multiple of 1/1024.
     for i, (*box, height, width) in enumerate(golden[f"crop_{kind}"].tolist()):
-        got = crop.crop_and_resize(jnp.asarray(rgb), tuple(box), (height, width))
+        got = crop_and_resize(jnp.asarray(rgb), tuple(box), (height, width))
         np.testing.assert_allclose(got, golden[f"crop_{kind}_{i}"], atol=atol)
 
 
 @pytest.mark.parametrize("antialias", [False, True])
 def test_resampling_is_that_of_jax_image(golden, rgb, antialias):
     for top, left, rows, columns, height, width in golden["crop_general"].tolist():
-        got = crop.crop_and_resize(
+        got = crop_and_resize(
             jnp.asarray(rgb), (top, left, rows, columns), (height, width), antialias
         )
         part = rgb[top : top + rows, left : left + columns]
-        expected = jax.image.resize(part, (height, width, 3), "cubic", antialias=antialias)
+        expected = jax_resize(part, (height, width, 3), "cubic", antialias=antialias)
         np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
 def test_antialiased_resampling_is_that_of_pil(golden, rgb):
     for top, left, rows, columns, height, width in golden["crop_general"].tolist():
         part = rgb[top : top + rows, left : left + columns]
-        got = crop.crop_and_resize(
-            jnp.asarray(rgb), (top, left, rows, columns), (height, width), antialias=True
+        got = crop_and_resize(
+            jnp.asarray(rgb), (top, left, rows, columns), (height, width), True
         )
         for channel in range(3):
             plane = Image.fromarray(part[..., channel]).resize((width, height), Image.BICUBIC)
@@ -43,15 +48,8 @@ def test_antialiased_resampling_is_that_of_pil(golden, rgb):
 
 
 def test_resizing_to_the_same_size_changes_no_bit(rgb):
-    np.testing.assert_array_equal(crop.resize(jnp.asarray(rgb), rgb.shape[:2]), rgb)
-
-
-def test_box_may_be_traced(rgb):
-    boxes = jnp.array([[0, 0, 19, 27], [5, 7, 11, 9]], jnp.int32)
-    cut = jax.jit(jax.vmap(lambda box: crop.crop_and_resize(jnp.asarray(rgb), tuple(box), (6, 8))))
-    for box, got in zip(boxes.tolist(), cut(boxes), strict=True):
-        expected = crop.crop_and_resize(jnp.asarray(rgb), tuple(box), (6, 8))
-        np.testing.assert_allclose(got, expected, atol=1e-6)
+    same = jax.jit(lambda image: crop.resize(image, image.shape[:2]))(rgb)
+    np.testing.assert_array_equal(same, rgb)
 
 
 def test_center_boxes_are_those_of_the_official_code(golden, rgb, monkeypatch):
@@ -64,15 +62,16 @@ def test_center_boxes_are_those_of_the_official_code(golden, rgb, monkeypatch):
 
 def test_center_crop_cuts_then_resamples(rgb):
     # 0.875 of 19 rows is 17 (rounded), the larger margin above; the same number of columns.
-    got = crop.center_crop_resize(jnp.asarray(rgb), (10, 10))
-    expected = jax.image.resize(rgb[1:18, 5:22], (10, 10, 3), "cubic", antialias=False)
+    got = jax.jit(lambda image: crop.center_crop_resize(image, (10, 10)))(rgb)
+    expected = jax_resize(rgb[1:18, 5:22], (10, 10, 3), "cubic", antialias=False)
     np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    """{case: 8000 boxes of ours} for the images and ranges of the golden file."""
+    """Draws 8000 boxes for an image and ranges."""
 
+    @functools.cache
     def draw(height, width, low, high, least, most):
         keys = jax.random.split(jax.random.key(1), 8000)
         sample = jax.jit(
@@ -115,15 +114,15 @@ def test_every_place_is_reached_equally_often(drawn):
 
 
 def test_an_impossible_box_is_the_whole_image(key):
-    box = crop.sample_crop_box(key, (10, 400), (3 / 4, 4 / 3), (0.2, 1.0))
+    box = jax.jit(lambda k: crop.sample_crop_box(k, (10, 400), (3 / 4, 4 / 3), (0.2, 1.0)))(key)
     assert [int(side) for side in box] == [0, 0, 10, 400]
 
 
 def test_aspect_range_is_relative_to_the_view(key):
     keys = jax.random.split(key, 64)
     image = jnp.asarray(np.arange(40 * 60).reshape(40, 60, 1) / 2400, jnp.float32)
-    view = jax.vmap(
-        lambda k: crop.random_resized_crop(k, image, (8, 24), (0.2, 0.3), (0.99, 1.01))
+    view = jax.jit(
+        jax.vmap(lambda k: crop.random_resized_crop(k, image, (8, 24), (0.2, 0.3), (0.99, 1.01)))
     )
     # On a linear ramp a resampled step is the box's step: 60 per row, 1 per column.
     inner = np.asarray(view(keys))[:, 2:-2, 2:-2, 0] * 2400
@@ -135,7 +134,7 @@ def test_aspect_range_is_relative_to_the_view(key):
 def test_random_patch_is_a_window_at_any_place(key):
     image = jnp.asarray(np.arange(5 * 7).reshape(5, 7, 1), jnp.float32)
     keys = jax.random.split(key, 2000)
-    patches = np.asarray(jax.vmap(lambda k: crop.random_patch(k, image, (3, 4)))(keys))
+    patches = np.asarray(jax.jit(jax.vmap(lambda k: crop.random_patch(k, image, (3, 4))))(keys))
     first = patches[:, 0, 0, 0].astype(int)
     top, left = first // 7, first % 7
     for patch, i, j in zip(patches[:50], top, left, strict=False):
@@ -153,5 +152,5 @@ def test_flip_mirrors_and_has_its_probability(key, rgb):
     np.testing.assert_array_equal(crop.flip_left_right(jnp.asarray(rgb)), rgb[:, ::-1])
     keys = jax.random.split(key, 3000)
     ramp = jnp.array([[[0.0], [1.0]]])
-    flipped = jax.vmap(lambda k: crop.random_flip(k, ramp, 0.3))(keys)[:, 0, 0, 0]
+    flipped = jax.jit(jax.vmap(lambda k: crop.random_flip(k, ramp, 0.3)))(keys)[:, 0, 0, 0]
     assert scipy.stats.binomtest(int(flipped.sum()), 3000, 0.3).pvalue > 1e-3

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from remedis_jax.augment.equalize import equalize_histogram
+from remedis_jax.augment import equalize
+
+equalize_histogram = jax.jit(equalize.equalize_histogram, static_argnums=1)
 
 
 def images() -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ _GLYPHS = {
     "P": ("##.", "#.#", "##.", "#..", "#.."),
     "T": ("###", ".#.", ".#.", ".#.", ".#."),
 }
+SIDES = ("left", "right", "top", "bottom")
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
@@ -103,19 +104,18 @@ def draw_settings(
     """Draws the settings of `count` images.
 
     Returns:
-        name -> [count]: the six ranged settings as float64, the four borders `border_0..3` (left,
-        right, top, bottom; 0 where the image is not collimated) in image widths, and `letter` and
-        `corner` as indices into the acquisition's choices (letter -1: no marker).
+        name -> [count]: the six ranged settings as float64, `border_left` and its three siblings in
+        image widths (0 where the image is not collimated), and `letter` and `corner` as indices
+        into the acquisition's choices (letter -1: no marker).
     """
     settings = {
         name: rng.uniform(*getattr(acquisition, name), size=count)
         for name in ("gamma", "contrast", "brightness", "blur", "noise", "grain")
     }
     collimated = rng.uniform(size=count) < acquisition.collimation_chance
-    for i in range(4):
-        settings[f"border_{i}"] = collimated * rng.uniform(
-            *acquisition.collimation_width, size=count
-        )
+    for side in SIDES:
+        width = rng.uniform(*acquisition.collimation_width, size=count)
+        settings[f"border_{side}"] = collimated * width
     marked = rng.uniform(size=count) < acquisition.marker_chance
     letter = rng.integers(len(acquisition.marker_letters), size=count)
     settings["letter"] = np.where(marked, letter, -1)
@@ -140,8 +140,10 @@ def expose(
         [N, S, S] uint8.
     """
     size = film.shape[1]
-    s = {name: settings[name][:, None, None].astype(np.float32) for name in
-         ("gamma", "contrast", "brightness", "noise")}
+    s = {
+        name: settings[name][:, None, None].astype(np.float32)
+        for name in ("gamma", "contrast", "brightness", "noise")
+    }
     image = _smooth(film, _gaussian(settings["blur"], size))
     image = 0.5 + s["contrast"] * (np.clip(image, 0, 1) ** s["gamma"] - 0.5) + s["brightness"]
 
@@ -150,8 +152,8 @@ def expose(
     grain /= np.linalg.norm(grain, axis=2, keepdims=True)
     image += s["noise"] * _smooth(noise, grain)
 
-    for i, image_border in enumerate(np.stack([settings[f"border_{i}"] for i in range(4)])):
-        _close(image, np.rint(image_border * size).astype(int), i)
+    for side in SIDES:
+        _close(image, np.rint(settings[f"border_{side}"] * size), side)
     for n in np.flatnonzero(settings["letter"] >= 0):
         letter = acquisition.marker_letters[settings["letter"][n]]
         corner = acquisition.marker_corners[settings["corner"][n]]
@@ -171,12 +173,13 @@ def _smooth(image: Array, matrix: Array) -> Array:
     return matrix @ image @ matrix.transpose(0, 2, 1)
 
 
-def _close(image: Array, width: Array, side: int) -> None:
-    """Blackens a border of `width` [N] pixels in place; side is left, right, top or bottom."""
+def _close(image: Array, width: Array, side: str) -> None:
+    """Blackens a border of `width` [N] whole pixels at one of `SIDES`, in place."""
     size = image.shape[1]
-    index = np.arange(size) if side in (0, 2) else np.arange(size)[::-1]
-    closed = index[None, :] < width[:, None]
-    image[np.broadcast_to(closed[:, None, :] if side < 2 else closed[:, :, None], image.shape)] = 0
+    from_edge = np.arange(size) if side in ("left", "top") else np.arange(size)[::-1]
+    closed = from_edge < width[:, None]
+    closed = closed[:, None, :] if side in ("left", "right") else closed[:, :, None]
+    image[np.broadcast_to(closed, image.shape)] = 0
 
 
 def _mark(image: Array, letter: str, corner: str) -> None:

@@ -85,30 +85,23 @@ def generate_cohort(
     """
     _check(seed, patients, site, size, prevalence, effect_size)
     per_block = max(1, _PIXELS_PER_BLOCK // (MAX_IMAGES * size**2))
-    images, latents = [], []
+    images, rows = [], []
     for start in range(0, patients, per_block):
         block = [
             _draw_patient(seed, site, i, acquisition, prevalence, effect_size, disease)
             for i in range(start, min(start + per_block, patients))
         ]
+        anatomy = _join([_repeat(one.anatomy, one.count) for one in block])
+        pose = _join([one.pose for one in block])
         settings = _join([one.settings for one in block])
-        film = render(
-            _join([_repeat(one.anatomy, one.count) for one in block]),
-            _join([one.pose for one in block]),
-            _join_waves(block),
-            np.concatenate([one.record["severity_rendered"] for one in block]),
-            size,
-        )
+        record = _join([one.record for one in block])
+        film = render(anatomy, pose, _join_waves(block), record["severity_rendered"], size)
         noise = np.concatenate(
             [one.noise.standard_normal((one.count, size, size), np.float32) for one in block]
         )
         images.append(expose(film, settings, noise, acquisition))
-        latents += [
-            pd.DataFrame({**one.record, **_repeat(one.anatomy, one.count), **one.pose,
-                          **one.settings})
-            for one in block
-        ]
-    everything = pd.concat(latents, ignore_index=True)
+        rows.append({**record, **anatomy, **pose, **settings})
+    everything = pd.DataFrame(_join(rows))
     return Cohort(
         images=np.concatenate(images),
         table=everything[_TABLE_COLUMNS].copy(),

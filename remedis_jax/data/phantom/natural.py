@@ -73,10 +73,8 @@ def generate_natural(seed: int, images: int, *, size: int = 40) -> NaturalSet:
     blocks = []
     for start in range(0, images, _IMAGES_PER_BLOCK):
         block = slice(start, start + _IMAGES_PER_BLOCK)
-        blocks.append(
-            _draw({name: value[block] for name, value in latents.items()}, kind[block], size,
-                  noise_rng)
-        )
+        chosen = {name: value[block] for name, value in latents.items()}
+        blocks.append(_draw(chosen, kind[block], size, noise_rng))
     table = pd.DataFrame(
         {
             "image": [f"N{i:05d}.png" for i in range(images)],
@@ -92,8 +90,8 @@ def _draw(
     p = {name: value[:, None, None].astype(np.float32) for name, value in latents.items()}
     grid = pixel_centres(size).astype(np.float32)
     x, y = grid[None, None, :], grid[None, :, None]
-    u, v = _rotate((x - p["centre_u"]) / p["radius"], (y - p["centre_v"]) / p["radius"],
-                   p["rotation"])
+    from_centre = (x - p["centre_u"]) / p["radius"], (y - p["centre_v"]) / p["radius"]
+    u, v = _rotate(*from_centre, p["rotation"])
     along, across = _rotate(x, y, p["texture_angle"])
     turns = 2 * np.pi / p["texture_scale"]
     striped = np.sin(turns * along + p["texture_phase"])
@@ -136,4 +134,4 @@ def _depth(shape: str, u: Array, v: Array) -> Array:
             return 0.52 - np.maximum(slanted, -v)
         case "star":
             return 0.72 + 0.28 * np.cos(5 * np.arctan2(v, u)) - radius
-    raise ValueError(shape)
+    raise ValueError(f"no shape {shape!r}")

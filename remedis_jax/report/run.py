@@ -1,0 +1,120 @@
+"""The report of one training run: its curves, its end, its config."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from remedis_jax.errors import UserError
+from remedis_jax.report.document import Document, Section, write_report
+from remedis_jax.report.figures import training_curve_figure
+from remedis_jax.report.tables import fenced, markdown_table, plain
+from remedis_jax.versions import versions
+
+READING = """
+- The loss is of the training batches and falls in jumps; the strong line is its running mean.
+- Validation scores are by patient, on rows that are not trained on.
+- A run is judged by a report on test predictions, not by its training loss.
+"""
+LIMITS = """
+- **Not for clinical use.**
+- One run is one seed. Differences between runs of different seeds are not seen here.
+"""
+
+
+def report_from_run(
+    workdir: str | os.PathLike, out_dir: str | os.PathLike | None = None, *, show: bool = False
+) -> Path:
+    """Writes report.md, report.html and figures/ for a run, finished or not.
+
+    Args:
+        workdir: Holds `metrics.jsonl` and `config.json`.
+        out_dir: Folder to write to; `workdir` if None.
+        show: Print the table to the terminal as well.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        UserError: The folder is no run, or has not made a step.
+    """
+    workdir = Path(workdir)
+    out_dir = workdir if out_dir is None else Path(out_dir)
+    history = read_history(workdir / "metrics.jsonl")
+    try:
+        config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{workdir / 'config.json'} cannot be read ({error}).", "Give the folder of a run."
+        ) from error
+    training_curve_figure(out_dir / "figures" / "training.png", history)
+    table = metrics_table(history)
+    finished = (workdir / "result.json").is_file()
+    step = int(history["step"].max())
+    loss = history.dropna(subset="loss")["loss"].iloc[-1]
+    document = Document(
+        f"Run {workdir.resolve().name}",
+        f"The run {'is finished' if finished else 'is not finished'}: step {step:,}, "
+        f"loss {loss:.4g}.",
+        (
+            Section("Training", "![Loss and learning rate over steps](figures/training.png)"),
+            Section("Metrics", markdown_table(table)),
+            Section("How to read this", READING),
+            Section("Limits", LIMITS),
+            Section(
+                "Provenance",
+                "".join(f"- {plain(name)} {plain(v)}\n" for name, v in versions().items())
+                + "\n(the versions that wrote this page)\n\n"
+                + fenced(json.dumps(config, indent=1, ensure_ascii=False), "json"),
+            ),
+        ),
+        {"Metrics": table},
+    )
+    return write_report(out_dir, document, show=show)
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Reads `metrics.jsonl`.
+
+    Returns:
+        One row per line, `step` and whatever was written; blank where a line has no such number.
+
+    Raises:
+        UserError: No file, no line with a loss, or a line that is no JSON object with a step.
+            The last line may be cut in two: a killed run leaves it so.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}).", "Give the folder of a run.") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines) and not line.endswith("\n"):
+            continue
+        try:
+            row = json.loads(line)
+            rows.append({**row, "step": int(row["step"])})
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}, line {number} is no JSON object with a step.", "Remove the line."
+            ) from error
+    if not any("loss" in row for row in rows):
+        raise UserError(f"{path} has no step with a loss.", "Report when the run has made a step.")
+    return pd.DataFrame(rows)
+
+
+def metrics_table(history: pd.DataFrame) -> pd.DataFrame:
+    """First, last, least and greatest value of every metric, over the lines that have it."""
+    rows = []
+    for name in history.columns.drop("step"):
+        values = history[name].dropna().astype(float)
+        values = values[values.map(math.isfinite)]
+        shown = (
+            [f"{v:.4g}" for v in (values.iloc[0], values.iloc[-1], values.min(), values.max())]
+            if len(values)
+            else ["not finite"] * 4
+        )
+        rows.append(dict(zip(("Metric", "First", "Last", "Least", "Greatest"), (name, *shown))))
+    return pd.DataFrame(rows, dtype=str)
