@@ -5,6 +5,10 @@ import os
 # Before jax initialises its backend: device-count tests need several devices on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile far longer than they compute; the values are the same to rounding.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+).strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

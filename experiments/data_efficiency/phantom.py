@@ -50,19 +50,22 @@ def get_config(arg=None):
             stage.schedule = "cosine"
             stage.total_epochs = stage.warmup_epochs = stage.warmup_steps = None
             stage.warmup_percent = 10.0
-        natural.batch_size, natural.total_steps = 128, 150.0
+        natural.batch_size, natural.total_steps = 128, 120.0
         natural.optimizer.learning_rate = 3e-3
-        contrastive.batch_size, contrastive.total_steps = 128, 300.0
-        contrastive.optimizer.learning_rate = 3e-3
+        contrastive.batch_size, contrastive.total_steps = 128, 200.0
+        contrastive.optimizer.learning_rate = 2e-3
         contrastive.objective.temperature = 0.2
+        # Crop, flip, brightness and contrast. At 32 pixels blur and elastic deformation erase the
+        # fine pattern that is the disease.
         contrastive.augment.options = {
             "elastic_probability": 0.0,
-            "rotation_degrees": 15.0,
+            "rotation_degrees": 0.0,
+            "equalize_probability": 0.0,
             "blur_probability": 0.0,
-            "area_range": (0.2, 1.0),
+            "area_range": (0.25, 1.0),
         }
-        contrastive.checkpoint_steps = 100.0
-        finetune.batch_size, finetune.total_steps = 64, 60.0
+        contrastive.checkpoint_steps = 50.0
+        finetune.batch_size, finetune.total_steps = 32, 50.0
         finetune.optimizer.learning_rate = 1e-3
         finetune.augment.options = {"area_range": (0.5, 1.0)}
     # Runs of seconds need no checkpoints; an interrupted one begins anew.

@@ -55,7 +55,8 @@ class Recipe:
 
     Example:
         >>> recipe = get_recipe("simclr_small")
-        >>> views = jax.jit(recipe, static_argnums=2)(jax.random.split(key, len(images)), images, 32)
+        >>> keys = jax.random.split(jax.random.key(0), len(images))
+        >>> views = jax.jit(recipe, static_argnums=2)(keys, images, 32)
 
     Raises:
         UserError: An option is out of range or not one of its choices.
@@ -320,8 +321,7 @@ RECIPE_NAMES = tuple(_RECIPES)
 def get_recipe(name: str, **overrides: Any) -> Recipe:
     """A named recipe, with options replaced.
 
-    - 'simclr': SimCLR v2 on ImageNet, strength 1.0, with blur; also REMEDIS' natural-image and
-      colour modalities.
+    - 'simclr': SimCLR v2 on ImageNet, strength 1.0, with blur; also REMEDIS on colour images.
     - 'simclr_small': its CIFAR form, strength 0.5, no blur.
     - 'radiology': grey images; equalisation, elastic deformation, rotation, brightness and
       contrast, blur.

@@ -4,6 +4,7 @@ Nothing heavy is imported here; every sub-command imports what it needs when it 
 """
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -41,10 +42,10 @@ def _options(
     pass
 
 
-def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, a failed run one line and 1."""
+def run_and_exit(command: Callable[[], object]) -> None:
+    """Runs a command: a user's mistake is one line and exit code 2, a failed run one line and 1."""
     try:
-        app()
+        command()
     except RemedisError as error:
         print(f"remedis: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -52,3 +53,8 @@ def main() -> None:
         # The reader of our output (head, less) went away; that is its right.
         sys.stderr.close()
         sys.exit(1)
+
+
+def main() -> None:
+    """Entry point of `remedis` and of `python -m remedis_jax`."""
+    run_and_exit(app)

@@ -164,7 +164,8 @@ def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None)
     """Decodes every training image once and looks for the held-out ones among them.
 
     Held out are the other splits of the same manifest and the manifests in `data.held_out`
-    (mappings with `manifest`, and optionally `image`, `group`, `where`). A shared group or a file
+    (mappings with `manifest`, and optionally `image`, `group`, `where`,
+    `allow_outside`). A shared group or a file
     with the same bytes is an error.
 
     Args:
@@ -187,7 +188,9 @@ def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None)
             others[f"split {name!r}"] = manifest.where(**{data.split: name})
     for entry in data.held_out:
         columns = Columns(image=entry.get("image", "image"), group=entry.get("group"))
-        held_out = read_manifest(Path(entry["manifest"]), columns)
+        held_out = read_manifest(
+            Path(entry["manifest"]), columns, allow_outside=entry.get("allow_outside", False)
+        )
         if entry.get("where"):
             held_out = held_out.where(**entry["where"])
         others[str(held_out.path)] = held_out

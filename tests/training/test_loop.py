@@ -1,0 +1,111 @@
+"""The loop on every kind of stage: devices, metrics, event files, checkpoints, averages."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import remedis_jax
+from remedis_jax.training.metric_writers import MetricWriter
+from remedis_jax.weights.artifact import flatten, load_artifact
+
+STAGES = {
+    "simclr": ("experiments/contrastive/simclr.py:task=phantom,tiny", "pool"),
+    "supervised": ("experiments/finetune/classify.py:task=phantom,tiny", "labelled"),
+}
+
+
+def train(folder, workdir, stage, *overrides):
+    config, part = STAGES[stage]
+    manifest = f"data.manifest={folder / part / 'manifest.csv'}"
+    return remedis_jax.train(config, workdir, overrides=(manifest, *overrides))
+
+
+def history(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage):
+    runs = {}
+    for devices in (1, 8):
+        # SGD, since AdamW turns rounding of a vanishing gradient into whole steps.
+        overrides = (f"devices={devices}", "optimizer.name=sgd", "optimizer.learning_rate=0.01")
+        workdir = tmp_path / str(devices)
+        result = train(tiny_phantom, workdir, stage, *overrides)
+        runs[devices] = (history(workdir), flatten(load_artifact(result.weights).params))
+    rows = [
+        [(row["step"], row[name]) for row in runs[devices][0] for name in ("loss", "grad_norm")
+         if name in row]
+        for devices in (1, 8)
+    ]  # fmt: skip
+    assert len(rows[0]) == 8
+    np.testing.assert_allclose(rows[0], rows[1], rtol=2e-5)
+    for name, values in runs[1][1].items():
+        np.testing.assert_allclose(values, runs[8][1][name], atol=2e-5, err_msg=name)
+
+
+def test_supervised_run_reports_validation_and_writes_event_files(tiny_phantom, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tiny_phantom, tmp_path / "run", "supervised")
+    rows = history(tmp_path / "run")
+    steps = [row["step"] for row in rows if "loss" in row]
+    assert steps == [1, 2, 3, 4]
+    assert all(np.isfinite(row["loss"]) and row["grad_norm"] > 0 for row in rows if "loss" in row)
+    validation = [row for row in rows if "validation_auroc" in row]
+    assert [row["step"] for row in validation] == [4]
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    logged = [event.value for event in events.Scalars("loss")]
+    np.testing.assert_allclose(logged, [row["loss"] for row in rows if "loss" in row], rtol=1e-6)
+
+
+def test_moving_average_becomes_the_artefact(tiny_phantom, tmp_path):
+    plain = train(tiny_phantom, tmp_path / "plain", "supervised", "devices=1")
+    averaged = train(tiny_phantom, tmp_path / "ema", "supervised", "devices=1", "ema_decay=1e-9")
+    # With next to no memory the average is the last parameters.
+    a, b = (flatten(load_artifact(result.weights).params) for result in (plain, averaged))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-6)
+    slow = train(tiny_phantom, tmp_path / "slow", "supervised", "devices=1", "ema_decay=0.9999")
+    name = "encoder/block1/unit01/a/standardized_conv2d/kernel"
+    assert np.abs(flatten(load_artifact(slow.weights).params)[name] - a[name]).max() > 1e-5
+
+
+def test_card_tells_architecture_preprocessing_and_lineage(tiny_phantom, tmp_path):
+    parent = train(tiny_phantom, tmp_path / "parent", "simclr", "devices=1")
+    child = train(
+        tiny_phantom, tmp_path / "child", "supervised", "devices=1", f"init={parent.weights}"
+    )
+    card = load_artifact(child.weights).card
+    assert card["encoder"]["name"] == "r14x0.25"
+    assert card["head"] == {"kind": "softmax", "classes": ["absent", "present"]}
+    assert card["preprocessing"]["size"] == 16 and card["preprocessing"]["channels"] == 1
+    assert card["lineage"]["init"]["sha256"] == load_artifact(parent.weights).sha256
+    assert card["lineage"]["init"]["stage"] == "simclr"
+    assert load_artifact(parent.weights).card["head"] is None
+
+
+def test_lines_of_steps_that_are_computed_again_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 1}\n{"step": 2, "loss": 2}\n{"step": 3, "lo')
+    writer = MetricWriter(tmp_path, after_step=1)
+    writer.write(2, {"loss": 5.0})
+    writer.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 1, "loss": 1},
+        {"step": 2, "loss": 5.0},
+    ]
+
+
+def test_same_command_same_bits(tiny_phantom, tmp_path):
+    first = train(tiny_phantom, tmp_path / "first", "simclr", "devices=1")
+    second = train(tiny_phantom, tmp_path / "second", "simclr", "devices=1")
+    assert first.weights.read_bytes() == second.weights.read_bytes()
+    other = train(tiny_phantom, tmp_path / "other", "simclr", "devices=1", "seed=1")
+    assert first.weights.read_bytes() != other.weights.read_bytes()
+
+
+def test_eight_devices_are_really_there():
+    assert jax.device_count() == 8
