@@ -31,7 +31,7 @@ def tiny_phantom(tmp_path_factory):
     from remedis_jax.data.phantom import PhantomSize, write_phantom
 
     folder = tmp_path_factory.mktemp("phantom") / "data"
-    write_phantom(folder, scale=PhantomSize.tiny())
+    write_phantom(folder, size=32, scale=PhantomSize.tiny())
     return folder
 
 

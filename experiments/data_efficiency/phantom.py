@@ -35,7 +35,7 @@ def get_config(arg=None):
     )
     for stage in (natural, contrastive, finetune):
         with stage.unlocked():
-            stage.data.size, stage.data.channels = 40, 1
+            stage.data.size, stage.data.channels = 32, 1
             stage.augment.evaluation = {"crop": "resize"}
     contrastive.data.group = "patient_id"
     contrastive.data.held_out = ({**held_out, "group": "patient_id"},)
@@ -52,7 +52,7 @@ def get_config(arg=None):
             stage.warmup_percent = 10.0
         natural.batch_size, natural.total_steps = 128, 120.0
         natural.optimizer.learning_rate = 3e-3
-        contrastive.batch_size, contrastive.total_steps = 128, 200.0
+        contrastive.batch_size, contrastive.total_steps = 128, 180.0
         contrastive.optimizer.learning_rate = 2e-3
         contrastive.objective.temperature = 0.2
         # Crop, flip, brightness and contrast. At 32 pixels blur and elastic deformation erase the
@@ -65,7 +65,7 @@ def get_config(arg=None):
             "area_range": (0.25, 1.0),
         }
         contrastive.checkpoint_steps = 50.0
-        finetune.batch_size, finetune.total_steps = 32, 50.0
+        finetune.batch_size, finetune.total_steps = 64, 50.0
         finetune.optimizer.learning_rate = 1e-3
         finetune.augment.options = {"area_range": (0.5, 1.0)}
     # Runs of seconds need no checkpoints; an interrupted one begins anew.

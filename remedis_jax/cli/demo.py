@@ -28,7 +28,7 @@ def demo(
     announce = Announcer()
     with disk_errors():
         announce(f"generating the phantom's images in {out / 'data'}")
-        write_phantom(out / "data", scale=PhantomSize.tiny() if tiny else PhantomSize())
+        write_phantom(out / "data", size=32, scale=PhantomSize.tiny() if tiny else PhantomSize())
         config = f"experiments/data_efficiency/phantom.py:data={out / 'data'}"
         page = api.run_experiment(
             f"{config},tiny" if tiny else config, out, announce=announce
