@@ -8,6 +8,13 @@ import pytest
 import remedis_jax
 
 
+# One device, so that its compiled programs serve other tests too.
+OVERRIDES = tuple(
+    f"{part}.devices=1"
+    for part in ("stages.natural", "stages.contrastive", "finetune_id", "finetune_ood")
+)
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory, tiny_phantom):
     """A finished tiny experiment and what it announced."""
@@ -16,6 +23,7 @@ def experiment(tmp_path_factory, tiny_phantom):
     page = remedis_jax.run_experiment(
         f"experiments/data_efficiency/phantom.py:data={tiny_phantom},tiny",
         out,
+        overrides=OVERRIDES,
         announce=lines.append,
     )
     return out, page, lines
@@ -81,6 +89,7 @@ def test_running_again_changes_nothing(experiment, tiny_phantom):
     remedis_jax.run_experiment(
         f"experiments/data_efficiency/phantom.py:data={tiny_phantom},tiny",
         out,
+        overrides=OVERRIDES,
         announce=lambda line: None,
     )
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}

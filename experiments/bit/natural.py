@@ -43,8 +43,9 @@ def shrink(config):
     """A few steps of a small network, to see that everything works."""
     config.model.name, config.model.stem = "r14x0.25", "cifar_stride2"
     config.data.size, config.augment.size = 20, 16
-    config.optimizer.name, config.optimizer.scaling = "adamw", "none"
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.name, config.optimizer.scaling = "sgd", "none"
+    config.optimizer.learning_rate, config.optimizer.weight_decay = 1e-3, 1e-6
+    config.optimizer.clip_norm = 1.0
     config.batch_size = 8
     for name in ("total", "warmup", "checkpoint"):
         for unit in ("steps", "epochs", "examples"):

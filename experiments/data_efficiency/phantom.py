@@ -35,7 +35,7 @@ def get_config(arg=None):
     )
     for stage in (natural, contrastive, finetune):
         with stage.unlocked():
-            stage.data.size, stage.data.channels = 32, 1
+            stage.data.channels = 1
             stage.augment.evaluation = {"crop": "resize"}
     contrastive.data.group = "patient_id"
     contrastive.data.held_out = ({**held_out, "group": "patient_id"},)
@@ -45,6 +45,8 @@ def get_config(arg=None):
     if not arg.tiny:
         # All below: ours, for minutes on two cores. AdamW, since LARS wants large batches.
         for stage in (natural, contrastive, finetune):
+            # The films' own size: the disease is a fine pattern, and resampling would blur it.
+            stage.data.size = 32
             stage.optimizer.name, stage.optimizer.scaling = "adamw", "none"
             stage.optimizer.weight_decay, stage.optimizer.clip_norm = 1e-4, 1.0
             stage.schedule = "cosine"

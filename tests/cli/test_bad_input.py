@@ -35,7 +35,7 @@ def labelled(tmp_path):
 def train(folder, workdir, *sets, config=FINETUNE):
     return (
         "train", "--config", config, "--workdir", workdir,
-        "--set", f"data.manifest={folder / 'manifest.csv'}",
+        "--set", f"data.manifest={folder / 'manifest.csv'}", "--set", "devices=1",
         *(part for text in sets for part in ("--set", text)),
     )  # fmt: skip
 
@@ -64,8 +64,8 @@ def test_label_typo(refused, labelled, tmp_path):
     folder, table = labelled
     table.loc[2, "finding"] = "presnt"
     table.to_csv(folder / "manifest.csv", index=False)
-    line = refused(*train(folder, tmp_path / "run"))
-    assert "presnt" in line and "present" in line
+    line = refused(*train(folder, tmp_path / "run", "data.classes=('absent', 'present')"))
+    assert "presnt" in line and "row 4" in line and "present" in line
 
 
 def test_group_in_two_splits(refused, labelled, tmp_path):
@@ -133,7 +133,7 @@ def test_batch_larger_than_the_pool(refused, labelled, tmp_path):
 
 
 def test_batch_that_does_not_divide_over_the_devices(refused, labelled, tmp_path):
-    line = refused(*train(labelled[0], tmp_path / "run", "batch_size=12"))
+    line = refused(*train(labelled[0], tmp_path / "run", "batch_size=12", "devices=8"))
     assert "12" in line and "8 devices" in line
 
 
@@ -168,7 +168,7 @@ def test_full_disk(refused, labelled, tmp_path):
     from remedis_jax.training.config import load_config, to_json
     from remedis_jax.training.loop import write_json
 
-    config = load_config(FINETUNE, (f"data.manifest={folder / 'manifest.csv'}",))
+    config = load_config(FINETUNE, (f"data.manifest={folder / 'manifest.csv'}", "devices=1"))
     run = tmp_path / "run"
     run.mkdir()
     write_json(run / "config.json", to_json(config))

@@ -408,15 +408,17 @@ def test_folder_is_what_the_manifest_says(tiny_phantom):
     )
     assert shapes.table["split"].value_counts().to_dict() == {"train": 40, "val": 10}
 
+    size = json.loads((tiny_phantom / "phantom.json").read_text())["size"]
     for manifest in (labelled, pool, shapes):
         assert not [name for name in manifest.table if "severity" in name]
         for path in manifest.image_paths:
             with Image.open(path) as image:
-                assert (image.format, image.mode, image.size) == ("PNG", "L", (40, 40))
+                assert (image.format, image.mode, image.size) == ("PNG", "L", (size, size))
 
 
 def test_files_hold_the_generated_images_and_latents(tiny_phantom):
-    cohort = generate_cohort(0, 32, HOSPITAL_A, site="hospital_a")
+    size = json.loads((tiny_phantom / "phantom.json").read_text())["size"]
+    cohort = generate_cohort(0, 32, HOSPITAL_A, site="hospital_a", size=size)
     folder = tiny_phantom / "labelled"
     for name, image in zip(cohort.table["image"], cohort.images, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(folder / "images" / name)), image)

@@ -30,10 +30,8 @@ def history(workdir):
 def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage):
     runs = {}
     for devices in (1, 8):
-        # SGD, since AdamW turns rounding of a vanishing gradient into whole steps.
-        overrides = (f"devices={devices}", "optimizer.name=sgd", "optimizer.learning_rate=0.01")
         workdir = tmp_path / str(devices)
-        result = train(tiny_phantom, workdir, stage, *overrides)
+        result = train(tiny_phantom, workdir, stage, f"devices={devices}")
         runs[devices] = (history(workdir), flatten(load_artifact(result.weights).params))
     rows = [
         [(row["step"], row[name]) for row in runs[devices][0] for name in ("loss", "grad_norm")
@@ -49,7 +47,7 @@ def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage):
 def test_supervised_run_reports_validation_and_writes_event_files(tiny_phantom, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(tiny_phantom, tmp_path / "run", "supervised")
+    train(tiny_phantom, tmp_path / "run", "supervised", "devices=1")
     rows = history(tmp_path / "run")
     steps = [row["step"] for row in rows if "loss" in row]
     assert steps == [1, 2, 3, 4]
@@ -59,18 +57,6 @@ def test_supervised_run_reports_validation_and_writes_event_files(tiny_phantom, 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     logged = [event.value for event in events.Scalars("loss")]
     np.testing.assert_allclose(logged, [row["loss"] for row in rows if "loss" in row], rtol=1e-6)
-
-
-def test_moving_average_becomes_the_artefact(tiny_phantom, tmp_path):
-    plain = train(tiny_phantom, tmp_path / "plain", "supervised", "devices=1")
-    averaged = train(tiny_phantom, tmp_path / "ema", "supervised", "devices=1", "ema_decay=1e-9")
-    # With next to no memory the average is the last parameters.
-    a, b = (flatten(load_artifact(result.weights).params) for result in (plain, averaged))
-    for name in a:
-        np.testing.assert_allclose(a[name], b[name], atol=1e-6)
-    slow = train(tiny_phantom, tmp_path / "slow", "supervised", "devices=1", "ema_decay=0.9999")
-    name = "encoder/block1/unit01/a/standardized_conv2d/kernel"
-    assert np.abs(flatten(load_artifact(slow.weights).params)[name] - a[name]).max() > 1e-5
 
 
 def test_card_tells_architecture_preprocessing_and_lineage(tiny_phantom, tmp_path):

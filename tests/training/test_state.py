@@ -1,0 +1,68 @@
+"""The pure step on an objective small enough to follow by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from remedis_jax.training.rng import stream_key
+from remedis_jax.training.state import create_state, make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Parabola:
+    """loss = (w - mean of the batch)^2 / 2, so that the gradient is w - mean."""
+
+    def init(self, seed, image_shape):
+        return {"encoder": {"w": jnp.float32(4.0)}}, {"seen": jnp.zeros((), jnp.int32)}
+
+    def loss(self, params, model_state, batch, key):
+        distance = params["encoder"]["w"] - batch["image"].mean()
+        noise = jax.random.normal(key)
+        return distance**2 / 2, (model_state, {"noise": noise})
+
+    def after_step(self, params, model_state, ema_params):
+        return {"seen": model_state["seen"] + 1}
+
+
+def run(steps, ema_decay=None):
+    objective = Parabola()
+    optimizer = optax.sgd(0.5)
+    state = create_state(*objective.init(0, None), optimizer, ema=ema_decay is not None)
+    step = make_train_step(objective, optimizer, lambda t: 0.5, ema_decay=ema_decay)
+    rows = []
+    for _ in range(steps):
+        state, metrics = step(state, {"image": jnp.zeros(3)}, jax.random.key(7))
+        rows.append(metrics)
+    return state, rows
+
+
+def test_loss_gradient_and_update_by_hand():
+    state, rows = run(3)
+    np.testing.assert_allclose([row["loss"] for row in rows], [8.0, 2.0, 0.5])
+    np.testing.assert_allclose([row["grad_norm"] for row in rows], [4.0, 2.0, 1.0])
+    assert float(state.params["encoder"]["w"]) == 0.5
+    assert int(state.step) == 3 and int(state.model_state["seen"]) == 3
+    assert state.ema_params is None
+
+
+def test_moving_average_follows_the_new_parameters():
+    state, _ = run(2, ema_decay=0.9)
+    # w: 4 -> 2 -> 1; average: 4 -> .9*4 + .1*2 = 3.8 -> .9*3.8 + .1*1 = 3.52.
+    assert float(state.ema_params["encoder"]["w"]) == pytest.approx(3.52)
+
+
+def test_every_step_has_its_own_key():
+    _, rows = run(3)
+    noise = [float(row["noise"]) for row in rows]
+    assert len(set(noise)) == 3
+    expected = jax.random.normal(stream_key(jax.random.key(7), "augment", 1))
+    assert noise[1] == float(expected)
+    named = {
+        jax.random.key_data(stream_key(jax.random.key(7), name, 1)).tobytes()
+        for name in ("augment", "dropout")
+    }
+    assert len(named) == 2
