@@ -17,7 +17,7 @@ from remedis_jax.training.config import load_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data="runs/ham10000/data", size=64, tiny=False)
+    arg = parse_arg(arg, data="runs/ham10000/data", size=48, tiny=False)
     tiny = ",tiny" if arg.tiny else ""
     network = "model=r14x0.25,stem=cifar_stride2"
     natural = load_config(
@@ -51,13 +51,13 @@ def get_config(arg=None):
     finetune.data.classes = ("0", "1")
     finetune.augment.options = {"area_range": (0.5, 1.0)}
     if not arg.tiny:
-        # All below: ours, for half an hour on two cores.
+        # All below: ours, for a quarter of an hour on two cores.
         for stage in (natural, contrastive, finetune):
             stage.total_epochs = stage.warmup_epochs = stage.warmup_steps = None
             stage.warmup_percent = 10.0
         natural.batch_size, natural.total_steps = 128, 500.0
         natural.optimizer.learning_rate = 3e-3
-        contrastive.batch_size, contrastive.total_steps = 128, 500.0
+        contrastive.batch_size, contrastive.total_steps = 128, 400.0
         contrastive.optimizer.learning_rate = 2e-3
         contrastive.objective.temperature = 0.2
         contrastive.checkpoint_steps = 50.0
@@ -96,7 +96,7 @@ def get_config(arg=None):
     config.seeds = (0,) if arg.tiny else (0, 1, 2)
     config.fractions = (0.5, 1.0) if arg.tiny else (0.03, 0.1, 0.25, 1.0)
     # One grid for every arm, chosen on the validation lesions of the labelled site.
-    config.learning_rates = (1e-3,) if arg.tiny else (3e-4, 1e-3, 3e-3)
+    config.learning_rates = (1e-3,) if arg.tiny else (1e-3, 3e-3)
     config.id_site, config.ood_site = id_site, ood_site
     config.finetune_id, config.finetune_ood = finetune_id, finetune_ood
     config.id_test = {"split": "test", "site": id_site}
@@ -105,9 +105,9 @@ def get_config(arg=None):
         "python -m experiments.data_efficiency.prepare_ham10000 --data FOLDER --out runs/ham10000"
     )
     config.notes = (
-        "Images of 64 pixels and a network of half a million parameters: a demonstration of the "
+        "Images of 48 pixels and a network of half a million parameters: a demonstration of the "
         "protocol, far from what dermoscopy allows.",
-        "The last step of each run is used. The learning rate was chosen per arm among three on "
+        "The last step of each run is used. The learning rate was chosen per arm among two on "
         "the validation lesions of the labelled site; test lesions chose nothing.",
     )
     return config.lock()

@@ -28,7 +28,9 @@ def demo(
     announce = Announcer()
     with disk_errors():
         announce(f"generating the phantom's images in {out / 'data'}")
-        write_phantom(out / "data", size=32, scale=PhantomSize.tiny() if tiny else PhantomSize())
+        # Many unlabelled films and few labels: the case that the method is for.
+        scale = PhantomSize.tiny() if tiny else PhantomSize(hospital_a_train=60)
+        write_phantom(out / "data", size=32, scale=scale)
         config = f"experiments/data_efficiency/phantom.py:data={out / 'data'}"
         page = api.run_experiment(
             f"{config},tiny" if tiny else config, out, announce=announce

@@ -28,7 +28,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0
         [B, (H + 2 padding - h) // stride + 1, (W + 2 padding - w) // stride + 1, O].
     """
     if kernel.shape[:2] == (1, 1) and padding == 0:
-        return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
+        return _positions_times(x[:, ::stride, ::stride], kernel[0, 0])
     height, width = (
         (x.shape[axis + 1] + 2 * padding - kernel.shape[axis]) // stride + 1 for axis in (0, 1)
     )
@@ -55,4 +55,10 @@ def patches_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -
         for j in range(columns)
     ]
     flat_kernel = kernel.reshape(-1, kernel.shape[-1])
-    return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(patches, axis=-1), flat_kernel)
+    return _positions_times(jnp.concatenate(patches, axis=-1), flat_kernel)
+
+
+def _positions_times(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """[B, H, W, I] times [I, O]. As one flat product: with H and W kept apart XLA's CPU backend
+    is a fifth slower over a whole training step."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
