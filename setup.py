@@ -19,7 +19,9 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]),
+    packages=find_packages(
+        include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]
+    ),
     package_data={"remedis_jax.report": ["templates/*.html"]},
     install_requires=[
         "absl-py",

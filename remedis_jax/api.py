@@ -69,6 +69,7 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     where: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    show: bool = False,
 ) -> Path:
     """Predicts every image of a manifest and scores the predictions.
 
@@ -80,6 +81,7 @@ def evaluate(
             `group`, `label`, `site`, `split`; "" for a column that this manifest lacks.
         where: Only rows with these values, e.g. {"site": "B", "split": "test"}.
         progress: Called with (done, total).
+        show: Also print the tables of the report.
 
     Returns:
         The predictions file.
@@ -117,7 +119,7 @@ def evaluate(
         json.dumps({"path": str(artifact.path), "sha256": artifact.sha256}) + "\n"
     )
     if spec is not None:
-        report_from_predictions([path], out)
+        report_from_predictions([path], out, show=show)
     return path
 
 
@@ -149,12 +151,15 @@ def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str
     return data
 
 
-def write_report(path: str | Path, out: str | Path | None = None) -> Path:
+def write_report(
+    path: str | Path, out: str | Path | None = None, *, show: bool = False
+) -> Path:
     """Writes the report of an experiment, a run, or a predictions file.
 
     Args:
         path: The folder of an experiment or of a run, or a predictions CSV.
         out: Where to write; beside the input if None.
+        show: Also print the tables.
 
     Returns:
         The HTML page.
@@ -171,16 +176,16 @@ def write_report(path: str | Path, out: str | Path | None = None) -> Path:
     path = Path(path)
     if path.is_file():
         target = Path(out) if out else path.parent
-        report_from_predictions([path], target)
+        report_from_predictions([path], target, show=show)
     elif (path / "experiment.json").is_file():
         target = Path(out) if out else path
-        report_from_experiment(path, target)
+        report_from_experiment(path, target, show=show)
     elif (path / "metrics.jsonl").is_file():
         target = Path(out) if out else path
-        report_from_run(path, target)
+        report_from_run(path, target, show=show)
     elif (path / "predictions.csv").is_file():
         target = Path(out) if out else path
-        report_from_predictions([path / "predictions.csv"], target)
+        report_from_predictions([path / "predictions.csv"], target, show=show)
     else:
         raise UserError(
             f"{path} is no experiment, run or predictions file.",
@@ -190,7 +195,12 @@ def write_report(path: str | Path, out: str | Path | None = None) -> Path:
 
 
 def run_experiment(
-    config: str, out: str | Path, *, overrides: Sequence[str] = (), announce=print
+    config: str,
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    announce: Callable[[str], None] = print,
+    show: bool = False,
 ) -> Path:
     """Runs a data-efficiency experiment and writes its report.
 
@@ -199,6 +209,7 @@ def run_experiment(
         out: The experiment's folder.
         overrides: `dotted.key=value` pairs.
         announce: Called with a line for each thing that starts.
+        show: Also print the tables of the report.
 
     Returns:
         The HTML page.
@@ -208,4 +219,4 @@ def run_experiment(
 
     loaded = load_config(config, tuple(overrides))
     data_efficiency.run_experiment(loaded, Path(out), announce=announce)
-    return write_report(out)
+    return write_report(out, show=show)

@@ -7,7 +7,6 @@ import pytest
 
 import remedis_jax
 
-
 # One device, so that its compiled programs serve other tests too.
 OVERRIDES = tuple(
     f"{part}.devices=1"
@@ -68,9 +67,8 @@ def test_the_arms_differ_in_their_encoder_only(experiment):
     for arm in ("supervised", "self_supervised"):
         path = out / "cells" / arm / "seed0" / "id"
         cards[arm] = json.loads((path / "config.json").read_text())
-    different = {
-        key for key in cards["supervised"] if cards["supervised"][key] != cards["self_supervised"][key]
-    }
+    one, other = cards["supervised"], cards["self_supervised"]
+    different = {key for key in one if one[key] != other[key]}
     assert different == {"init"}
 
 

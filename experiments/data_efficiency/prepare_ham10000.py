@@ -69,7 +69,9 @@ def main(
     with disk_errors():
         prepare(data, out / "data")
         config = f"experiments/data_efficiency/ham10000.py:data={out / 'data'}"
-        api.run_experiment(f"{config},tiny" if tiny else config, out, announce=Announcer())
+        api.run_experiment(
+            f"{config},tiny" if tiny else config, out, announce=Announcer(), show=True
+        )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,6 @@ def demo(
         write_phantom(out / "data", size=32, scale=scale)
         config = f"experiments/data_efficiency/phantom.py:data={out / 'data'}"
         page = api.run_experiment(
-            f"{config},tiny" if tiny else config, out, announce=announce
+            f"{config},tiny" if tiny else config, out, announce=announce, show=True
         )
         announce(f"report in {page}")

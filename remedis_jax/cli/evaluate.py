@@ -49,5 +49,6 @@ def evaluate(
             columns={role: name for role, name in given.items() if name is not None},
             where=filters,
             progress=count_progress("predicting"),
+            show=True,
         )
     print(f"predictions in {path}")

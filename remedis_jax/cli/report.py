@@ -19,5 +19,5 @@ def report(
     from remedis_jax.cli.console import disk_errors
 
     with disk_errors():
-        page = api.write_report(path, out)
+        page = api.write_report(path, out, show=True)
     print(f"report in {page}")

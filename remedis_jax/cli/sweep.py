@@ -27,5 +27,7 @@ def sweep(
 
     enable_compilation_cache()
     with disk_errors():
-        page = api.run_experiment(config, out, overrides=set_ or (), announce=Announcer())
+        page = api.run_experiment(
+            config, out, overrides=set_ or (), announce=Announcer(), show=True
+        )
     print(f"report in {page}")

@@ -32,4 +32,5 @@ def train(
         result = api.train(
             config, workdir, overrides=set_ or (), progress=count_progress("checking images")
         )
-    print(f"{result.steps} steps done; weights in {result.weights}")
+        page = api.write_report(workdir)
+    print(f"{result.steps} steps done; weights in {result.weights}, curves in {page}")

@@ -113,7 +113,8 @@ def initialise(module: nn.Module, seed: int, *example: Any, **kwargs: Any) -> di
         if names not in recorded:
             raise ValueError(f"{'/'.join(names)} was not declared through `declare`")
         # zlib.crc32 and not hash(): Python salts its hash anew in every process.
-        stream = np.random.Philox(np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())]))
-        return recorded[names].on_host(np.random.Generator(stream), leaf.shape)
+        entropy = np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())])
+        generator = np.random.Generator(np.random.Philox(entropy))
+        return recorded[names].on_host(generator, leaf.shape)
 
     return jax.tree_util.tree_map_with_path(create, shapes)

@@ -116,5 +116,6 @@ def metrics_table(history: pd.DataFrame) -> pd.DataFrame:
             if len(values)
             else ["not finite"] * 4
         )
-        rows.append(dict(zip(("Metric", "First", "Last", "Least", "Greatest"), (name, *shown))))
+        headings = ("Metric", "First", "Last", "Least", "Greatest")
+        rows.append(dict(zip(headings, (name, *shown), strict=True)))
     return pd.DataFrame(rows, dtype=str)

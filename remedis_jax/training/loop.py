@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -113,6 +114,7 @@ def train(
         if restored is not None:
             state, data_state = restored
         first = int(state.step)
+        write_parameter_table(workdir / "parameters.txt", state)
         stream = open_stream(config, dataset, data_state)
 
         # --- Steps ------------------------------------------------------------------------------
@@ -273,6 +275,17 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(temporary, path)
+
+
+def write_parameter_table(path: Path, state: TrainState) -> None:
+    """Name, shape, size, mean and deviation of every parameter that the run starts with."""
+    if path.is_file():
+        return
+    table = parameter_overview.get_parameter_overview(state.params)
+    try:
+        path.write_text(table + "\n", encoding="utf-8")
+    except OSError as error:
+        raise write_failure(path, error) from error
 
 
 def make_card(

@@ -88,7 +88,8 @@ def resized_crop(image: tf.Tensor, box: list[int], size: list[int]) -> np.ndarra
     return tf.image.resize(crop, size, method="bicubic", antialias=False).numpy()
 
 
-def main() -> None:
+def cases() -> dict[str, np.ndarray]:
+    """Every recorded input and output by name."""
     rng = np.random.default_rng(20230)
     gold: dict[str, np.ndarray] = {}
 
@@ -148,7 +149,11 @@ def main() -> None:
             boxes.append([*begin.numpy()[:2], *size.numpy()[:2]])
         gold[f"sampled_{i}"] = np.array(boxes, np.uint8)
 
-    np.savez_compressed(OUT, **gold)
+    return gold
+
+
+def main() -> None:
+    np.savez_compressed(OUT, **cases())
     print(f"{OUT.name}: {OUT.stat().st_size / 1e3:.0f} kB, TensorFlow {tf.__version__}")
 
 

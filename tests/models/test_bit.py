@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import UserError
-from remedis_jax.models.bit import BiT, BiTSpec, GroupNorm, Root, group_count, standardise
-from remedis_jax.models.bit import to_bit_input
+from remedis_jax.models.bit import (
+    BiT,
+    BiTSpec,
+    GroupNorm,
+    Root,
+    group_count,
+    standardise,
+    to_bit_input,
+)
 from remedis_jax.models.conv import conv2d
 from remedis_jax.models.heads import Classifier
 from remedis_jax.models.parameters import initialise

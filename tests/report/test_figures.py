@@ -126,7 +126,7 @@ def test_crossing_is_said_above_the_data_and_inside_the_figure(tmp_path, kept, v
     assert text in note.get_text()
     box, axes = note.get_window_extent(), figure.axes[0].get_window_extent()
     assert box.y0 >= axes.y1 and box.y1 <= figure.bbox.y1
-    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 def test_legend_is_outside_of_the_data_and_names_everything(tmp_path, kept):
