@@ -29,7 +29,7 @@ def demo(
     with disk_errors():
         announce(f"generating the phantom's images in {out / 'data'}")
         # Many unlabelled films and few labels: the case that the method is for.
-        scale = PhantomSize.tiny() if tiny else PhantomSize(hospital_a_train=60)
+        scale = PhantomSize.tiny() if tiny else PhantomSize(hospital_a_train=40)
         write_phantom(out / "data", size=32, scale=scale)
         config = f"experiments/data_efficiency/phantom.py:data={out / 'data'}"
         page = api.run_experiment(

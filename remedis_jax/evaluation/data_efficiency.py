@@ -123,6 +123,8 @@ class _Experiment:
         self.announce(f"{arm}, seed {seed}: {fraction:.3%} of {config.ood_site}'s labels")
         stage = config.finetune_ood.copy_and_resolve_references()
         stage.data.fraction = float(fraction)
+        if rate is not None:
+            rate *= config.ood_rate_factor
         result, dataset = self.finetune(stage, folder, tuned, seed, rate)
         self.note_cell(
             arm, seed, fraction, "ood_finetuned", folder, dataset, result, config.ood_test

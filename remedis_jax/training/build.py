@@ -84,44 +84,56 @@ def make_objective(config: ConfigDict, mesh: Mesh, classes: tuple[str, ...]) -> 
 
 
 def make_schedule(config: ConfigDict, plan: Plan) -> schedules.Schedule:
-    """The learning rate by step.
+    """The learning rate by step as a share of the peak rate.
 
     Raises:
-        UserError: Unknown schedule or scaling.
+        UserError: Unknown schedule.
     """
-    optimizer = config.optimizer
-    peak = schedules.scaled_learning_rate(
-        optimizer.learning_rate, optimizer.scaling, config.batch_size
-    )
     if config.schedule == "cosine":
-        return schedules.warmup_cosine(peak, plan.warmup_steps, plan.total_steps)
+        return schedules.warmup_cosine(1.0, plan.warmup_steps, plan.total_steps)
     if config.schedule == "constant":
-        return schedules.warmup_constant(peak, plan.warmup_steps)
+        return schedules.warmup_constant(1.0, plan.warmup_steps)
     if config.schedule == "bit":
-        return schedules.bit_steps(peak, plan.boundaries)
+        return schedules.bit_steps(1.0, plan.boundaries)
     raise UserError(
         f"There is no schedule {config.schedule!r}.", "Use cosine, constant or bit."
     )
 
 
+def peak_rate(config: ConfigDict) -> float:
+    """The highest learning rate of a run.
+
+    Raises:
+        UserError: Unknown scaling.
+    """
+    optimizer = config.optimizer
+    return schedules.scaled_learning_rate(
+        optimizer.learning_rate, optimizer.scaling, config.batch_size
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What the loop needs to make steps."""
+    """What the loop needs to make steps; see `remedis_jax.training.state.make_train_step`."""
 
     objective: Objective
     optimizer: optax.GradientTransformation
-    step: Callable[[Any, Any, jax.Array], tuple[Any, Any]]
+    step: Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, Any]]
 
 
 def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
     """Objective, optimiser and compiled step of a run.
 
-    Runs whose steps are the same computation (another seed, other data, other initial weights)
-    share one compiled step: a label-fraction curve is dozens of such runs in one process.
+    Runs whose steps are the same computation (another seed, other data, other initial weights,
+    another learning rate) share one compiled step: a label-fraction curve is dozens of such runs in
+    one process.
     """
     parts = ("stage", "batch_size", "model", "augment", "optimizer", "schedule", "ema_decay")
     relevant = {name: config[name] for name in (*parts, "objective")}
     relevant = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in relevant.items()}
+    relevant["optimizer"] = {
+        k: v for k, v in relevant["optimizer"].items() if k not in ("learning_rate", "scaling")
+    }
     key = json.dumps(relevant, sort_keys=True)
     return _build(key, plan, mesh, classes)
 

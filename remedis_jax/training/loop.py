@@ -21,7 +21,7 @@ from remedis_jax.data.dataset import Dataset
 from remedis_jax.data.pipeline import TrainStream
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.training import sharding
-from remedis_jax.training.build import Built, Plan, build, make_plan
+from remedis_jax.training.build import Built, Plan, build, make_plan, peak_rate
 from remedis_jax.training.checkpoints import Checkpoints
 from remedis_jax.training.config import differing_keys, to_json
 from remedis_jax.training.metric_writers import MetricWriter, write_failure
@@ -157,6 +157,7 @@ def run_steps(
 ) -> TrainState:
     """Makes the remaining steps. Each: batch, step, metrics of the step before, checkpoint."""
     root_key = sharding.put_replicated_key(jax.random.key(config.seed), mesh)
+    rate = sharding.put_replicated(np.float32(peak_rate(config)), mesh)
     step = int(state.step)
     pending = None  # The step whose metrics have not been read yet.
     clock = time.monotonic()
@@ -180,7 +181,7 @@ def run_steps(
     while step < plan.total_steps:
         batch = next(stream)
         rows = batch["index"]
-        state, metrics = built.step(state, sharding.put_batch(batch, mesh), root_key)
+        state, metrics = built.step(state, sharding.put_batch(batch, mesh), root_key, rate)
         step += 1
         # While the device works on this step, the host reads the one before.
         read_pending()

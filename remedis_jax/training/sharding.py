@@ -77,11 +77,14 @@ def check_batch_size(batch_size: int, mesh: Mesh, name: str = "batch_size") -> N
 
 
 def jit_train_step(train_step: Callable, mesh: Mesh) -> Callable:
-    """Compiles (state, batch, root key) -> (state, metrics); the old state's memory is reused."""
+    """Compiles (state, batch, root key, peak rate) -> (state, metrics).
+
+    The old state's memory is reused.
+    """
     whole, split = replicated(mesh), batch_sharding(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(whole, split, whole),
+        in_shardings=(whole, split, whole, whole),
         out_shardings=(whole, whole),
         donate_argnums=0,
     )

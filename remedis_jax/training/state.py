@@ -51,8 +51,13 @@ def make_train_step(
     schedule: Schedule,
     *,
     ema_decay: float | None = None,
-) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
-    """The pure function (state, batch, root key) -> (state, metrics).
+) -> Callable[[TrainState, Batch, jax.Array, jax.Array], tuple[TrainState, Metrics]]:
+    """The pure function (state, batch, root key, peak rate) -> (state, metrics).
+
+    `schedule` and `optimizer` are those of a peak learning rate of 1, and the update is multiplied
+    by the peak rate. Every optimiser here is linear in the rate (LARS and SGD through their
+    momentum too), so this is the same update, and runs that differ in the rate alone, such as a
+    grid's, share one compiled step.
 
     Order: loss and gradient, optimiser, EMA of the new parameters
     (ema <- decay ema + (1 - decay) params), then the objective's `after_step`.
@@ -60,14 +65,16 @@ def make_train_step(
     Metrics are those of the objective and `loss`, `grad_norm` (global L2 norm), `learning_rate`.
     """
 
-    def train_step(state, batch, root_key):
+    def train_step(state, batch, root_key, peak_rate):
         key = stream_key(root_key, "augment", state.step)
         value_and_grad = jax.value_and_grad(objective.loss, has_aux=True)
         (loss, (model_state, metrics)), gradients = value_and_grad(
             state.params, state.model_state, batch, key
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(
+            state.params, jax.tree.map(lambda update: peak_rate * update, updates)
+        )
         ema_params = state.ema_params
         if ema_decay is not None:
             ema_params = jax.tree.map(
@@ -85,7 +92,7 @@ def make_train_step(
         metrics = metrics | {
             "loss": loss,
             "grad_norm": optax.tree.norm(gradients),
-            "learning_rate": schedule(state.step),
+            "learning_rate": peak_rate * schedule(state.step),
         }
         return new_state, metrics
 

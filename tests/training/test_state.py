@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from remedis_jax.training.optimizers import make_optimizer
 from remedis_jax.training.rng import stream_key
 from remedis_jax.training.state import create_state, make_train_step
 
@@ -30,12 +31,12 @@ class Parabola:
 
 def run(steps, ema_decay=None):
     objective = Parabola()
-    optimizer = optax.sgd(0.5)
+    optimizer = optax.sgd(1.0)
     state = create_state(*objective.init(0, None), optimizer, ema=ema_decay is not None)
-    step = make_train_step(objective, optimizer, lambda t: 0.5, ema_decay=ema_decay)
+    step = make_train_step(objective, optimizer, lambda t: 1.0, ema_decay=ema_decay)
     rows = []
     for _ in range(steps):
-        state, metrics = step(state, {"image": jnp.zeros(3)}, jax.random.key(7))
+        state, metrics = step(state, {"image": jnp.zeros(3)}, jax.random.key(7), 0.5)
         rows.append(metrics)
     return state, rows
 
@@ -66,3 +67,24 @@ def test_every_step_has_its_own_key():
         for name in ("augment", "dropout")
     }
     assert len(named) == 2
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+def test_scaling_the_update_is_the_same_as_scaling_the_rate(name):
+    """Over steps with a changing schedule: the momentum carries the rates of the past."""
+    key = jax.random.key(0)
+    start = {"encoder": {"kernel": jax.random.normal(key, (4, 3)), "bias": jnp.ones(3)}}
+
+    def train(peak_inside, peak_outside):
+        optimizer = make_optimizer(
+            name, lambda t: peak_inside / (t + 1.0), weight_decay=1e-2, clip_norm=1.0
+        )
+        params, state = start, optimizer.init(start)
+        for t in range(4):
+            gradient = jax.tree.map(lambda p, t=t: jnp.sin(p + t), params)
+            updates, state = optimizer.update(gradient, state, params)
+            params = jax.tree.map(lambda p, u: p + peak_outside * u, params, updates)
+        return params
+
+    for got, want in zip(jax.tree.leaves(train(1.0, 0.3)), jax.tree.leaves(train(0.3, 1.0))):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-6)
