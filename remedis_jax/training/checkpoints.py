@@ -4,6 +4,7 @@ A checkpoint appears under its step's number only when it is complete (Orbax ren
 folder), so a run that is killed while saving goes on from the one before.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import orbax.checkpoint as ocp
 
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.training.state import TrainState
+
+
+# When a disk is full, every array that could not be written is reported here once more, with a
+# stack trace each; the error itself reaches `_write_failure`.
+for _name in ("asyncio", "absl"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class Checkpoints:

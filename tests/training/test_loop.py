@@ -26,22 +26,26 @@ def history(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage):
+# An untrained encoder gives all images nearly one embedding, and BatchNorm divides by what little
+# they differ: rounding grows a thousandfold with each update. So SimCLR takes tiny steps here.
+@pytest.mark.parametrize(("stage", "rate"), [("simclr", 1e-6), ("supervised", 1e-3)])
+def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage, rate):
     runs = {}
     for devices in (1, 8):
         workdir = tmp_path / str(devices)
-        result = train(tiny_phantom, workdir, stage, f"devices={devices}")
-        runs[devices] = (history(workdir), flatten(load_artifact(result.weights).params))
-    rows = [
-        [(row["step"], row[name]) for row in runs[devices][0] for name in ("loss", "grad_norm")
-         if name in row]
-        for devices in (1, 8)
-    ]  # fmt: skip
-    assert len(rows[0]) == 8
-    np.testing.assert_allclose(rows[0], rows[1], rtol=2e-5)
+        overrides = (f"devices={devices}", f"optimizer.learning_rate={rate}")
+        result = train(tiny_phantom, workdir, stage, *overrides)
+        rows = [
+            (row["step"], row[name])
+            for row in history(workdir)
+            for name in ("loss", "grad_norm")
+            if name in row
+        ]
+        runs[devices] = (rows, flatten(load_artifact(result.weights).params))
+    assert len(runs[1][0]) == 8
+    np.testing.assert_allclose(runs[1][0], runs[8][0], rtol=2e-5)
     for name, values in runs[1][1].items():
-        np.testing.assert_allclose(values, runs[8][1][name], atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(values, runs[8][1][name], atol=1e-6, err_msg=name)
 
 
 def test_supervised_run_reports_validation_and_writes_event_files(tiny_phantom, tmp_path):
