@@ -14,7 +14,6 @@ import orbax.checkpoint as ocp
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.training.state import TrainState
 
-
 # When a disk is full, every array that could not be written is reported here once more, with a
 # stack trace each; the error itself reaches `_write_failure`.
 for _name in ("asyncio", "absl"):
