@@ -98,3 +98,17 @@ def test_difference_of_configs_names_dotted_keys():
     b.optimizer.momentum, b.seed = 0.5, 3
     assert differing_keys(to_json(a), to_json(b)) == ["optimizer.momentum", "seed"]
     assert differing_keys(to_json(a), to_json(a)) == []
+
+
+@pytest.mark.parametrize("name", ["phantom", "ham10000"])
+def test_experiments_treat_every_arm_alike(name):
+    config = load_config(str(ROOT / f"experiments/data_efficiency/{name}.py:data=folder"))
+    assert config.is_locked and set(config.arm_order) == set(config.arms)
+    # An arm is a place to start from and nothing else.
+    assert {key for arm in config.arms.values() for key in arm} == {"label", "start", "stages"}
+    assert "head" in config.finetune_ood.init_parts
+    test_rows = (config.id_test.to_dict(), config.ood_test.to_dict())
+    for stage in (config.finetune_id, config.finetune_ood):
+        assert stage.data.train.to_dict() not in test_rows
+        assert stage.data.group
+    assert any("test" in str(entry["where"]) for entry in config.stages.contrastive.data.held_out)
