@@ -73,5 +73,6 @@ __all__ = [
     "sample_crop_box",
     "shift_brightness",
     "smooth_field",
+    "solarize",
     "to_grayscale",
 ]

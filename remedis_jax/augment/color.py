@@ -85,6 +85,11 @@ def adjust_hue(image: jax.Array, delta: jax.Array | float) -> jax.Array:
     return _channels_last(_turn_hue(_channels_first(image), delta))
 
 
+def solarize(image: jax.Array, threshold: float = 0.5) -> jax.Array:
+    """Invert the pixels at or above a threshold: [H, W, C] in [0, 1] (Grill et al. 2020, BYOL)."""
+    return jnp.where(image < threshold, image, 1.0 - image)
+
+
 def to_grayscale(image: jax.Array) -> jax.Array:
     """Replace every channel of [H, W, 3] by 0.2989 R + 0.5870 G + 0.1140 B; [H, W, 1] is kept."""
     if _is_grey(image):

@@ -17,7 +17,7 @@ from remedis_jax.augment.blur import (
     random_gaussian_blur,
     sample_sigma,
 )
-from remedis_jax.augment.color import luminance, random_color_jitter, to_grayscale
+from remedis_jax.augment.color import luminance, random_color_jitter, solarize, to_grayscale
 from remedis_jax.augment.crop import (
     AREA_RANGE,
     ASPECT_RANGE,
@@ -41,7 +41,9 @@ BlurSigma = Literal["per_example", "per_batch"]
 
 # Each operation has its own numbers to fold into an example's key: switching one off leaves the
 # random draws of the others as they were. (Folding compiles several times faster than splitting.)
-_STREAMS = ("equalize", "elastic", "rotation", "crop", "flip", "jitter", "grayscale", "blur")
+_STREAMS = (
+    "equalize", "elastic", "rotation", "crop", "flip", "jitter", "grayscale", "blur", "solarize",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +51,9 @@ class Recipe:
     """What is done to an image, in this order, and with which probability.
 
     Histogram equalisation, elastic deformation, rotation, crop to the view's size, flip, colour
-    jitter, greyscale, clip to [0, 1], blur, clip: the order of the released REMEDIS code. All
-    options at their defaults are the ImageNet recipe of SimCLR v2. A frozen dataclass, so it
-    hashes and may be a static argument of `jax.jit`.
+    jitter, greyscale, clip to [0, 1], blur, solarise, clip: the order of the released REMEDIS code,
+    with BYOL's solarisation. All options at their defaults are the ImageNet recipe of SimCLR v2.
+    A frozen dataclass, so it hashes and may be a static argument of `jax.jit`.
 
     Example:
         >>> recipe = get_recipe("simclr_small")
@@ -91,6 +93,7 @@ class Recipe:
     blur_probability: float = 0.5  # official-code
     blur_sigma_range: tuple[float, float] = SIGMA_RANGE  # official-code
     blur_sigma: BlurSigma = "per_example"
+    solarize_probability: float = 0.0  # authors-code: BYOL's, off for SimCLR
 
     # Radiology. Rotation is uniform in +- rotation_degrees; 0 is off (official-code default).
     rotation_degrees: float = 0.0
@@ -124,7 +127,12 @@ class Recipe:
     @property
     def is_random(self) -> bool:
         """Whether a view depends on its key."""
-        coins = (self.equalize_probability, self.flip_probability, self.grayscale_probability)
+        coins = (
+            self.equalize_probability,
+            self.flip_probability,
+            self.grayscale_probability,
+            self.solarize_probability,
+        )
         draws = (
             self.rotation_degrees,
             self.elastic_probability,
@@ -206,6 +214,7 @@ class Recipe:
             return gaussian_blur(image, batch_sigma, blur_radius(size))
 
         image = maybe("blur", self.blur_probability, blurred, image)
+        image = maybe("solarize", self.solarize_probability, _solarize, image)
         # Sums of kernel weights exceed one by rounding.
         image = jnp.clip(image, 0.0, 1.0)
         return jnp.broadcast_to(image, (size, size, channels))
@@ -289,6 +298,16 @@ _RULES: dict[str, _Rule] = {
     "elastic_rms": _STRENGTH,
 }
 
+# authors-code: BYOL's colours; also those of RELICv2, MoCo v3 and Barlow Twins (the PyTorch ones
+# with multiplicative brightness).
+_BYOL = {
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.2,
+    "hue": 0.1,
+    "brightness_mode": "additive",
+}
+
 _NO_COLOR = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 
 _RECIPES: dict[str, dict[str, Any]] = {
@@ -296,6 +315,16 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "simclr": {},
     # official-code: the CIFAR recipe of the SimCLR README.
     "simclr_small": {"strength": 0.5, "blur_probability": 0.0},
+    # authors-code.
+    "moco_v2": {
+        "area_range": (0.2, 1.0),
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.1,
+    },
+    "byol_first": {**_BYOL, "blur_probability": 1.0},
+    "byol_second": {**_BYOL, "blur_probability": 0.1, "solarize_probability": 0.2},
     "radiology": {
         "grey": True,
         "equalize_probability": 0.5,  # official-code
@@ -323,6 +352,9 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
 
     - 'simclr': SimCLR v2 on ImageNet, strength 1.0, with blur; also REMEDIS on colour images.
     - 'simclr_small': its CIFAR form, strength 0.5, no blur.
+    - 'moco_v2': gentler crops and colours.
+    - 'byol_first', 'byol_second': BYOL's two unlike views: one always blurred, one sometimes
+      solarised.
     - 'radiology': grey images; equalisation, elastic deformation, rotation, brightness and
       contrast, blur.
     - 'finetune': random resized crop and flip.
@@ -345,6 +377,11 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
 def _flip(key: jax.Array, image: jax.Array) -> jax.Array:
     del key
     return flip_left_right(image)
+
+
+def _solarize(key: jax.Array, image: jax.Array) -> jax.Array:
+    del key
+    return solarize(image)
 
 
 def _grayscale(key: jax.Array, image: jax.Array) -> jax.Array:

@@ -59,6 +59,26 @@ class Dataset:
         return [images[int(index)] for index in indices]
 
 
+def case_names(data: ConfigDict, manifest: Manifest) -> list[str]:
+    """The case of every row: the column `data.case`, or that of the group.
+
+    Raises:
+        UserError: Neither is named, or a cell is empty.
+    """
+    column = data.case or data.group
+    if not column:
+        raise UserError(
+            "Pairs of images of one case need to know the cases.",
+            "Set data.case (or data.group) to the column that names them.",
+        )
+    cases = [str(case) for case in manifest.column(column)]
+    empty = [
+        str(row) for row, case in zip(manifest.rows, cases, strict=True) if not case.strip()
+    ]
+    manifest.refuse(empty, f"column {column!r} is empty in", "Name the case of every image.")
+    return cases
+
+
 def columns_of(data: ConfigDict) -> Columns:
     """The column roles of a config."""
     return Columns(

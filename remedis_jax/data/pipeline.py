@@ -13,7 +13,7 @@ import hashlib
 import shutil
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import grain
@@ -23,8 +23,8 @@ from absl import flags
 from remedis_jax.data.sources import ImageSource
 from remedis_jax.errors import RunFailed, UserError
 
-Mode = Literal["distinct", "stream"]
-MODES = ("distinct", "stream")
+Mode = Literal["distinct", "stream", "cases"]
+MODES = ("distinct", "stream", "cases")
 Batch = dict[str, np.ndarray]
 
 
@@ -46,7 +46,9 @@ class _Load:
     def __call__(self, indices: np.ndarray) -> Batch:
         share = len(indices) // self._process_count
         indices = indices[self._process_index * share : (self._process_index + 1) * share]
-        batch = {"image": self._source.gather(indices), "index": indices.astype(np.int32)}
+        images = self._source.gather(indices.reshape(-1))
+        images = images.reshape(*indices.shape, *images.shape[1:])
+        batch = {"image": images, "index": indices.astype(np.int32)}
         if self._labels is not None:
             batch["label"] = self._labels[indices]
         return batch
@@ -59,11 +61,15 @@ class TrainStream:
     is left out of that epoch, so that no image is twice in a batch; contrastive losses would take
     the second for a false negative. 'stream': the shuffled epochs follow one another without a
     gap and batches straddle them, so that nothing is left out and a batch may be larger than the
-    data; for supervised training on few labels.
+    data; for supervised training on few labels. 'cases': the cases are shuffled anew in every
+    epoch, each gives a pair of its images, and no case is twice in a batch; the two are different
+    images of the case, drawn anew at each visit, or the one image of a case of one, twice. For
+    MICLe.
 
     A batch is a dict of 'image' uint8 [b, H, W, C], 'index' int32 [b] (index in the source) and,
     with labels, 'label' (as `labels`, [b, ...]), where b is batch_size / process_count. Process p
-    of P holds the p-th of P contiguous parts of the batch.
+    of P holds the p-th of P contiguous parts of the batch. In 'cases' a batch is of cases: image
+    is [b, 2, H, W, C] and index [b, 2].
 
     Worker processes are spawned and import the main module again, so a script that uses them
     needs ``if __name__ == '__main__':``. Use them where decoding is slower than training; threads
@@ -74,7 +80,8 @@ class TrainStream:
         labels: [N, ...], or None.
         batch_size: Images in a batch, over all processes.
         seed: Not negative. Other seeds give unrelated orders.
-        mode: 'distinct' or 'stream'.
+        mode: 'distinct', 'stream' or 'cases'.
+        cases: [N] name of the case of each image; for mode 'cases' only.
         start_step: The first step to give.
         workers: Processes that load batches; 0 loads them in this process.
         threads: Batches in preparation at a time, in each worker or in this process.
@@ -97,6 +104,7 @@ class TrainStream:
         batch_size: int,
         seed: int,
         mode: Mode,
+        cases: Sequence[str] | None = None,
         start_step: int = 0,
         workers: int = 0,
         threads: int = 2,
@@ -110,10 +118,19 @@ class TrainStream:
             )
         if seed < 0:
             raise UserError(f"seed={seed} is negative.", "Choose 0 or more.")
-        if mode == "distinct" and batch_size > len(source):
+        if (mode == "cases") != (cases is not None):
+            raise ValueError("mode 'cases' and the argument cases go together")
+        if mode == "cases":
+            order = _CaseOrder(cases, batch_size, seed)
+        else:
+            order = _Order(len(source), batch_size, seed, mode)
+        self._units = order.units
+        if mode != "stream" and batch_size > self._units:
+            what = "images" if mode == "distinct" else "cases"
             raise UserError(
-                f"a batch of {batch_size:,} distinct images cannot be drawn from {len(source):,}.",
-                f"Set batch_size to {len(source):,} or less, or use mode='stream'.",
+                f"a batch of {batch_size:,} distinct {what} cannot be drawn from"
+                f" {self._units:,}.",
+                f"Set batch_size to {self._units:,} or less.",
             )
         self._state = {
             "next_step": int(start_step),
@@ -121,10 +138,9 @@ class TrainStream:
             "batch_size": int(batch_size),
             "num_examples": len(source),
             "mode": mode,
-            "digest": _digest(source, labels),
+            "digest": _digest(source, labels, cases),
         }
         load = _Load(source, labels, process_index, process_count)
-        order = _Order(len(source), batch_size, seed, mode)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         steps = grain.MapDataset.range(start_step, sys.maxsize)
         dataset = steps.map(order).map(load).to_iter_dataset(options)
@@ -208,9 +224,9 @@ class TrainStream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which every image has its turn; in 'distinct' without the remainder."""
-        n, batch_size = self._state["num_examples"], self._state["batch_size"]
-        return n // batch_size if self._state["mode"] == "distinct" else -(-n // batch_size)
+        """Steps in which every image (or case) has its turn; but in 'stream', without the rest."""
+        n, batch_size = self._units, self._state["batch_size"]
+        return -(-n // batch_size) if self._state["mode"] == "stream" else n // batch_size
 
     def state(self) -> dict[str, Any]:
         """The position after the last batch that was given out, and what it depends on (JSON)."""
@@ -281,7 +297,7 @@ class _Order:
     """Turns a step into the indices of its batch."""
 
     def __init__(self, n: int, batch_size: int, seed: int, mode: Mode):
-        self._n = n
+        self.units = n
         self._batch_size = batch_size
         self._seed = seed
         # Positions in an epoch; in 'distinct' without the remainder that fills no batch.
@@ -292,10 +308,40 @@ class _Order:
         epochs, places = np.divmod(np.arange(start, start + self._batch_size), self._length)
         return np.concatenate(
             [
-                _epoch_order(self._n, self._seed, int(epoch))[places[epochs == epoch]]
+                _epoch_order(self.units, self._seed, int(epoch))[places[epochs == epoch]]
                 for epoch in np.unique(epochs)
             ]
         )
+
+
+# Keeps the draws of images apart from those that order the cases.
+_PAIRS = 0x7061697273
+
+
+class _CaseOrder:
+    """Turns a step into the pairs of its batch: int64 [batch, 2]."""
+
+    def __init__(self, cases: Sequence[str], batch_size: int, seed: int):
+        _, members = np.unique(np.asarray(cases, dtype=object).astype(str), return_inverse=True)
+        self._counts = np.bincount(members)
+        # Images of case c: self._images[self._starts[c] : self._starts[c] + self._counts[c]].
+        self._images = np.argsort(members, kind="stable")
+        self._starts = np.cumsum(self._counts) - self._counts
+        self.units = len(self._counts)
+        self._seed = seed
+        self._cases = _Order(self.units, batch_size, seed, "distinct")
+
+    def __call__(self, step: int) -> np.ndarray:
+        cases = self._cases(step)
+        counts = self._counts[cases].astype(np.uint64)
+        bits = np.random.Philox(np.random.SeedSequence([self._seed, step, _PAIRS]))
+        # The remainder of a 64-bit number is uniform to one part in 2^60 for such counts.
+        draws = bits.random_raw(2 * len(cases)).reshape(2, -1)
+        first = draws[0] % counts
+        # The second is one of the others, counted on from the first; for a case of one, itself.
+        second = (first + 1 + draws[1] % np.maximum(counts - 1, 1)) % counts
+        pairs = np.stack([first, second], axis=1).astype(np.int64)
+        return self._images[self._starts[cases][:, None] + pairs]
 
 
 def _close(live: list[grain.DatasetIterator]) -> None:
@@ -303,7 +349,12 @@ def _close(live: list[grain.DatasetIterator]) -> None:
         live.pop().close()
 
 
-def _digest(source: ImageSource, labels: np.ndarray | None) -> str:
+def _digest(
+    source: ImageSource, labels: np.ndarray | None, cases: Sequence[str] | None
+) -> str:
+    if cases is not None:
+        names = "\0".join(map(str, cases))
+        return hashlib.sha256(f"{source.digest} {names}".encode()).hexdigest()
     if labels is None:
         return source.digest
     content = hashlib.sha256(f"{source.digest} {labels.dtype.str} {labels.shape}".encode())

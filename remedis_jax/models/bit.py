@@ -100,7 +100,7 @@ class BiTSpec:
     @property
     def output_dim(self) -> int:
         """Length of the pooled feature vector: 2048 for R50x1, 4096 for R152x2."""
-        return int(64 * self.width) * 8 * 4
+        return int(64 * self.width) * 4 * 2 ** (len(UNITS[self.depth]) - 1)
 
 
 def standardise(kernel: jax.Array) -> jax.Array:

@@ -1,11 +1,13 @@
-"""What sits on the encoder: the projection head of SimCLR and the linear classifier."""
+"""What sits on the encoder: the heads of self-supervised methods and the linear classifier."""
+
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from remedis_jax.models.parameters import ONES, ZEROS, Initializer, declare
+from remedis_jax.models.parameters import LECUN_NORMAL, ONES, ZEROS, Initializer, declare
 
 # official-code (google-research/simclr, REMEDIS): N(0, 0.01) for every dense kernel of a head.
 HEAD_NORMAL = Initializer(std=0.01)
@@ -35,6 +37,7 @@ class BatchNorm(nn.Module):
     """
 
     center: bool = True
+    scale: bool = True
     decay: float = 0.9
     eps: float = 1e-5
 
@@ -52,7 +55,8 @@ class BatchNorm(nn.Module):
         else:
             mean, variance = running_mean.value, running_variance.value
         y = (x - mean[None]) * lax.rsqrt(variance + self.eps)[None]
-        y = y * declare(self, "gamma", ONES, shape)[None]
+        if self.scale:
+            y = y * declare(self, "gamma", ONES, shape)[None]
         if self.center:
             y = y + declare(self, "beta", ZEROS, shape)[None]
         return y
@@ -91,6 +95,49 @@ class ProjectionHead(nn.Module):
         last = self.layers - 1
         x = Dense(self.output_dim, bias=False, name=f"dense_{last}")(x)
         return BatchNorm(center=False, name=f"batch_normalization_{last}")(x, train=train)
+
+
+class MLP(nn.Module):
+    """The multi-layer heads (projectors and predictors) of the methods other than SimCLR.
+
+    Hidden layers: Dense -> BatchNorm (unless `batch_norm` is False) -> ReLU. Last layer: Dense, and
+    what `last_norm` says.
+
+    Attributes:
+        widths: Output width of every dense layer.
+        hidden_bias: Whether hidden dense layers have a bias.
+        last_bias: Whether the last one has.
+        batch_norm: Whether hidden layers are normalised.
+        last_norm: "none", or "plain" for a BatchNorm without gamma and beta.
+        kernel_init: Of all kernels.
+
+    Call:
+        x: [B, C] float32.
+        train: Whether to use (and update) batch statistics.
+
+    Returns:
+        [B, widths[-1]] float32, not normalised to unit length.
+    """
+
+    widths: tuple[int, ...]
+    hidden_bias: bool = False
+    last_bias: bool = False
+    batch_norm: bool = True
+    last_norm: Literal["none", "plain"] = "none"
+    kernel_init: Initializer = LECUN_NORMAL
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        last = len(self.widths) - 1
+        for index, width in enumerate(self.widths):
+            bias = self.last_bias if index == last else self.hidden_bias
+            x = Dense(width, bias, self.kernel_init, name=f"dense_{index}")(x)
+            norm = f"batch_normalization_{index}"
+            if index < last:
+                x = nn.relu(BatchNorm(name=norm)(x, train=train) if self.batch_norm else x)
+            elif self.last_norm == "plain":
+                x = BatchNorm(center=False, scale=False, name=norm)(x, train=train)
+        return x
 
 
 class Classifier(nn.Module):

@@ -60,6 +60,8 @@ class Initializer:
 ZEROS = Initializer(constant=0.0)
 ONES = Initializer(constant=1.0)
 LECUN_NORMAL = Initializer(fan_in_scale=1.0)
+# The variance of PyTorch's default for linear layers, U(-1, 1) / sqrt(fan_in).
+TORCH_LINEAR = Initializer(fan_in_scale=1 / 3)
 
 
 def declare(
@@ -87,13 +89,23 @@ def declare(
     )
 
 
-def initialise(module: nn.Module, seed: int, *example: Any, **kwargs: Any) -> dict[str, Any]:
+def initialise(
+    module: nn.Module,
+    seed: int,
+    *example: Any,
+    scope: str = "",
+    only: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
     """Creates all variables of a module as numpy arrays.
 
     Args:
         module: A module that declares every variable through `declare`.
         seed: Non-negative integer; the same seed gives the same bits on every machine.
         *example: Arrays or `jax.ShapeDtypeStruct`s to call the module on.
+        scope: Put before parameter paths when their values are drawn, so that two modules of one
+            shape (a projection head and a predictor) do not start as copies of each other.
+        only: Create this collection alone.
         **kwargs: Static keyword arguments of the call.
 
     Returns:
@@ -110,11 +122,14 @@ def initialise(module: nn.Module, seed: int, *example: Any, **kwargs: Any) -> di
 
     def create(path, leaf):
         names = tuple(entry.key for entry in path)
+        path_text = "/".join((scope, *names) if scope else names)
         if names not in recorded:
             raise ValueError(f"{'/'.join(names)} was not declared through `declare`")
         # zlib.crc32 and not hash(): Python salts its hash anew in every process.
-        entropy = np.random.SeedSequence([seed, zlib.crc32("/".join(names).encode())])
+        entropy = np.random.SeedSequence([seed, zlib.crc32(path_text.encode())])
         generator = np.random.Generator(np.random.Philox(entropy))
         return recorded[names].on_host(generator, leaf.shape)
 
+    if only is not None:
+        shapes = {name: tree for name, tree in shapes.items() if name == only}
     return jax.tree_util.tree_map_with_path(create, shapes)

@@ -10,19 +10,31 @@ and likewise l_b with the views exchanged (Chen et al. 2020, equation 1; google-
 `objective.add_contrastive_loss`). The official loss is mean_i l_a + mean_i l_b ("sum"), twice the
 mean over all 2N rows ("mean") that optax and the PyTorch libraries use.
 
+`info_nce` is the form with one view's rows only: queries of one view against keys of the other,
+without same-view negatives (van den Oord et al. 2018).
+
 Every device holds N / devices pairs, gathers the embeddings of all, and computes its own rows
-against all columns. The gather is differentiable: stopping the gradient there leaves the loss
-unchanged and halves its gradient. The sum over devices happens *inside* the differentiated
-function, with `jax.shard_map`'s check of what varies between devices left on: that is the form in
-which value and gradient are those of the whole batch.
+against all columns, a block of rows at a time (`objectives.row_blocks`). The gather is
+differentiable: stopping the gradient there leaves the loss unchanged and halves its gradient. The
+sum over devices happens *inside* the differentiated function, with `jax.shard_map`'s check of what
+varies between devices left on: that is the form in which value and gradient are those of the whole
+batch.
 """
 
 import functools
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+
+from remedis_jax.objectives.row_blocks import (
+    MAX_LOGITS_MIB,
+    rows_per_block,
+    sum_over_row_blocks,
+)
 
 # official-code: what a row's similarity to itself is lowered by.
 _SELF_PENALTY = 1e9
@@ -33,26 +45,53 @@ def l2_normalise(x: jax.Array) -> jax.Array:
     return x * lax.rsqrt(jnp.maximum(jnp.square(x).sum(axis=-1, keepdims=True), 1e-12))
 
 
-def _rows_against_all(anchor, partner, all_anchor, all_partner, first_row, temperature):
-    """Cross-entropy, accuracy and entropy of the local rows of one view.
+def similarities(rows: jax.Array, columns: jax.Array, temperature: float) -> jax.Array:
+    """float32 [b, n] inner products of [b, d] with [n, d], divided by the temperature."""
+    products = jnp.matmul(rows, columns.T, precision=lax.Precision.HIGHEST)
+    return products / temperature
 
-    anchor, partner: [n, d] local rows; all_*: [N, d]; first_row: global index of local row 0.
-    Returns three [n] arrays.
+
+def is_best(logits: jax.Array, positive: jax.Array, column: jax.Array) -> jax.Array:
+    """Whether `column` is the row's argmax: bool [b].
+
+    Written with comparisons, which fuse into one pass over the logits. Of equal logits the first
+    wins, so collapsed embeddings are right once in N times and not always.
+
+    Args:
+        logits: [b, n].
+        positive: [b], the logits at `column`, of the same bits.
+        column: int32 [b].
     """
-    rows = jnp.arange(anchor.shape[0]) + first_row
-    is_self = rows[:, None] == jnp.arange(all_anchor.shape[0])[None]
-    highest = lax.Precision.HIGHEST
-    to_partners = jnp.matmul(anchor, all_partner.T, precision=highest) / temperature
-    to_own_view = jnp.matmul(anchor, all_anchor.T, precision=highest) / temperature
-    to_own_view = to_own_view - _SELF_PENALTY * is_self
-    logits = jnp.concatenate([to_partners, to_own_view], axis=1)
-    positive = (anchor * partner).sum(axis=-1) / temperature
-    cross_entropy = jax.nn.logsumexp(logits, axis=1) - positive
-    # official-code: both metrics look at the cross-view similarities only.
-    accuracy = to_partners.argmax(axis=1) == rows
-    log_p = jax.nn.log_softmax(to_partners, axis=1)
-    entropy = -(jnp.exp(log_p) * log_p).sum(axis=1)
-    return cross_entropy, accuracy.astype(jnp.float32), entropy
+    index = jnp.arange(logits.shape[1])[None]
+    better = logits > positive[:, None]
+    as_good_and_earlier = (logits == positive[:, None]) & (index < column[:, None])
+    return ~(better | as_good_and_earlier).any(axis=1)
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """Entropy in nats of softmax over axis 1: [b]."""
+    highest = logits.max(axis=1, keepdims=True)
+    weights = jnp.exp(logits - highest)
+    total = weights.sum(axis=1)
+    weighted = jnp.where(weights > 0, weights * (logits - highest), 0.0).sum(axis=1)
+    return jnp.log(total) - weighted / total
+
+
+def data_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
+    """One or several mesh axes as a tuple."""
+    return (axis,) if isinstance(axis, str) else tuple(axis)
+
+
+def check_views(*views: jax.Array, temperature: float) -> None:
+    """Raises ValueError unless views are [N, d] arrays of one shape and the temperature positive.
+
+    Sharded and single-device code would otherwise broadcast and give some other number.
+    """
+    shapes = {view.shape for view in views}
+    if len(shapes) != 1 or views[0].ndim != 2:
+        raise ValueError(f"views must be [N, d] arrays of one shape, not {sorted(shapes)}")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, not {temperature}")
 
 
 def nt_xent(
@@ -61,60 +100,162 @@ def nt_xent(
     *,
     temperature: float,
     mesh: Mesh,
-    axis: str = "data",
+    axis: str | Sequence[str] = "data",
     convention: str = "sum",
+    max_logits_mib: float = MAX_LOGITS_MIB,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """NT-Xent loss of a global batch of pairs, with the batch sharded over one mesh axis.
+    """NT-Xent loss of a global batch of pairs, with the batch sharded over the mesh's data axes.
+
+    Collectives: one all-gather of both views' embeddings and one all-reduce of three numbers
+    forward, one reduce-scatter backward. Memory beside the embeddings and the gradient of the
+    gathered ones: one block of at most `max_logits_mib` of logits and its gradient.
 
     Args:
         z1: [N, d] embeddings of the first views, any float dtype, not normalised. N is the global
-            batch; it must be divisible by the size of the mesh axis.
+            batch; it must be divisible by the number of devices along `axis`.
         z2: [N, d] embeddings of the second views; row i is the partner of row i of `z1`.
         temperature: Positive; 0.1 for ImageNet and REMEDIS, 0.5 for CIFAR (official-code).
         mesh: The mesh that the surrounding computation is sharded on.
-        axis: Name of its data axis.
+        axis: Name or names of its data axes.
         convention: "sum" (official-code) or "mean" (half of it).
+        max_logits_mib: See `row_blocks.rows_per_block`; infinite for all rows at once.
 
     Returns:
         The float32 scalar loss, equal on every device, and float32 scalar metrics
         `contrastive_accuracy` (share of first views whose nearest second view is their partner)
-        and `contrastive_entropy` (nats, of that distribution).
+        and `contrastive_entropy` (nats, of that distribution); both look at the cross-view
+        similarities only (official-code).
 
     Raises:
-        ValueError: Shapes differ, the temperature is not positive, or the convention is unknown.
+        ValueError: Shapes differ, the temperature or the limit is not positive, or the convention
+            is unknown.
     """
-    if z1.shape != z2.shape or z1.ndim != 2:
-        raise ValueError(f"views must be two [N, d] arrays of one shape: {z1.shape}, {z2.shape}")
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, not {temperature}")
+    check_views(z1, z2, temperature=temperature)
     if convention not in ("sum", "mean"):
         raise ValueError(f"convention is 'sum' or 'mean', not {convention!r}")
-    global_batch = z1.shape[0]
+    pairs = z1.shape[0]
+    axes = data_axes(axis)
+
+    def block_sum(rows, columns, own, _):
+        """Rows whose own columns are `own`; columns are [first views; second views]."""
+        logits = similarities(rows, columns, temperature)
+        column = jnp.arange(2 * pairs)[None]
+        partner = (own + pairs) % (2 * pairs)
+        logits = jnp.where(column == own[:, None], logits - _SELF_PENALTY, logits)
+        positive = jnp.where(column == partner[:, None], logits, 0.0).sum(axis=1)
+        cross_entropy = jax.nn.logsumexp(logits, axis=1) - positive
+        # The metrics are of first views, whose cross-view columns are the second half.
+        cross = lax.stop_gradient(logits[:, pairs:])
+        correct = is_best(cross, lax.stop_gradient(positive), own)
+        is_first = own < pairs
+        return cross_entropy.sum(), (
+            jnp.where(is_first, correct, False).sum(dtype=jnp.float32),
+            jnp.where(is_first, entropy(cross), 0.0).sum(),
+        )
 
     @functools.partial(
         jax.shard_map,
         mesh=mesh,
-        in_specs=(PartitionSpec(axis), PartitionSpec(axis)),
+        in_specs=(PartitionSpec(axes), PartitionSpec(axes)),
         out_specs=PartitionSpec(),
     )
     def core(z1, z2):
-        views = jnp.stack([z1, z2], axis=1).astype(jnp.float32)
-        views = l2_normalise(views)
+        local = z1.shape[0]
+        views = l2_normalise(jnp.stack([z1, z2]).astype(jnp.float32))
         # One gather for both views; its transpose is one reduce-scatter.
-        gathered = lax.all_gather(views, axis, tiled=True)
-        first_row = lax.axis_index(axis) * z1.shape[0]
-        local = (views[:, 0], views[:, 1])
-        everyone = (gathered[:, 0], gathered[:, 1])
-        of_a = _rows_against_all(*local, *everyone, first_row, temperature)
-        of_b = _rows_against_all(*local[::-1], *everyone[::-1], first_row, temperature)
-        summed = jnp.stack([(of_a[0] + of_b[0]).sum(), of_a[1].sum(), of_a[2].sum()])
-        return lax.psum(summed, axis) / global_batch
+        gathered = lax.all_gather(views, axes, axis=1, tiled=True)
+        first = lax.axis_index(axes) * local + jnp.arange(local)
+        own = jnp.concatenate([first, first + pairs])
+        loss, (correct, uncertainty) = sum_over_row_blocks(
+            block_sum,
+            views.reshape(2 * local, -1),
+            gathered.reshape(2 * pairs, -1),
+            own,
+            (),
+            block=rows_per_block(2 * local, 2 * pairs, max_logits_mib),
+        )
+        return lax.psum(jnp.stack([loss, correct, uncertainty]), axes) / pairs
 
-    loss, accuracy, entropy = core(z1, z2)
+    loss, accuracy, uncertainty = core(z1, z2)
     if convention == "mean":
         loss = loss / 2
     metrics = {
         "contrastive_accuracy": lax.stop_gradient(accuracy),
-        "contrastive_entropy": lax.stop_gradient(entropy),
+        "contrastive_entropy": lax.stop_gradient(uncertainty),
+    }
+    return loss, metrics
+
+
+def chance_loss(pairs: int, convention: str = "sum") -> float:
+    """NT-Xent of embeddings that tell nothing: ln of the 2N - 1 candidates, for both views."""
+    return math.log(2 * pairs - 1) * (2 if convention == "sum" else 1)
+
+
+def info_nce(
+    queries: jax.Array,
+    keys: jax.Array,
+    *,
+    temperature: float,
+    mesh: Mesh,
+    axis: str | Sequence[str] = "data",
+    max_logits_mib: float = MAX_LOGITS_MIB,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """InfoNCE of queries against the keys of all devices; the one-view form of NT-Xent.
+
+    mean_i -log softmax_j(q_i . k_j / T) at j = i, of L2-normalised embeddings. Keys are taken as
+    constants, as in the methods whose keys come from a momentum encoder, so that the backward pass
+    needs no collective.
+
+    Args:
+        queries: [N, d], any float dtype, not normalised.
+        keys: [N, d]; row i belongs to query i. No gradient flows into them.
+        temperature: Positive.
+        mesh: The mesh that the surrounding computation is sharded on.
+        axis: Name or names of its data axes.
+        max_logits_mib: See `row_blocks.rows_per_block`.
+
+    Returns:
+        The float32 scalar loss and the metrics of `nt_xent`.
+
+    Raises:
+        ValueError: As for `nt_xent`.
+    """
+    check_views(queries, keys, temperature=temperature)
+    pairs = queries.shape[0]
+    axes = data_axes(axis)
+
+    def block_sum(rows, _, own, columns):
+        logits = similarities(rows, columns, temperature)
+        is_own = jnp.arange(pairs)[None] == own[:, None]
+        positive = jnp.where(is_own, logits, 0.0).sum(axis=1)
+        cross_entropy = jax.nn.logsumexp(logits, axis=1) - positive
+        fixed = lax.stop_gradient(logits)
+        correct = is_best(fixed, lax.stop_gradient(positive), own)
+        return cross_entropy.sum(), (correct.sum(dtype=jnp.float32), entropy(fixed).sum())
+
+    @functools.partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(PartitionSpec(axes), PartitionSpec(axes)),
+        out_specs=PartitionSpec(),
+    )
+    def core(queries, keys):
+        local = queries.shape[0]
+        queries, keys = (l2_normalise(x.astype(jnp.float32)) for x in (queries, keys))
+        gathered = lax.all_gather(keys, axes, tiled=True)
+        loss, (correct, uncertainty) = sum_over_row_blocks(
+            block_sum,
+            queries,
+            (),
+            lax.axis_index(axes) * local + jnp.arange(local),
+            gathered,
+            block=rows_per_block(local, pairs, max_logits_mib),
+        )
+        return lax.psum(jnp.stack([loss, correct, uncertainty]), axes) / pairs
+
+    loss, accuracy, uncertainty = core(queries, lax.stop_gradient(keys))
+    metrics = {
+        "contrastive_accuracy": lax.stop_gradient(accuracy),
+        "contrastive_entropy": lax.stop_gradient(uncertainty),
     }
     return loss, metrics

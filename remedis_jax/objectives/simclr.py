@@ -1,21 +1,23 @@
-"""SimCLR (Chen et al. 2020): two augmented views of one image attract, all others repel.
+"""SimCLR (Chen et al. 2020a, v1; 2020b, v2): two views of one image attract, all others repel.
 
-Encoder -> projection head -> NT-Xent over the global batch. Defaults are those of the REMEDIS code
-(temperature 0.1, two-layer head of 128, google-research/medical-ai-research-foundations). At scale
-the method reaches 69.1% linear-probe accuracy on ImageNet with ResNet-50 (v1, batch 4096).
+Encoder -> projection head -> NT-Xent over the global batch (`objectives.nt_xent` has the formula).
+v1 and v2 differ in the head (2 or 3 dense layers) and in the size of the network.
+
+Defaults are those of the REMEDIS code (google-research/medical-ai-research-foundations):
+temperature 0.1, two-layer head of 128, both views in one BatchNorm. At scale, linear probe on
+ImageNet: v1 69.1% (ResNet-50, batch 4096, 1000 epochs), v2 71.7% (ResNet-50) and 77.4%
+(ResNet-152 2x) (google-research/simclr, README).
 """
 
 import dataclasses
+from typing import ClassVar
 
-import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh
-
-from remedis_jax.augment import Recipe
-from remedis_jax.models.bit import BiT, BiTSpec, to_bit_input
 from remedis_jax.models.heads import ProjectionHead
-from remedis_jax.models.parameters import initialise
-from remedis_jax.objectives.nt_xent import nt_xent
+from remedis_jax.objectives import nt_xent as core
+from remedis_jax.objectives.heads import apply_to_rows, init_head, init_statistics
+from remedis_jax.objectives.row_blocks import MAX_LOGITS_MIB
+from remedis_jax.objectives.spread import spread
+from remedis_jax.objectives.views import Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,65 +25,61 @@ class SimCLR:
     """The SimCLR objective; see `objectives.interface.Objective` for the methods.
 
     Attributes:
-        encoder: The network.
-        recipe: Augmentation that makes one view of one image.
-        view_size: Height and width of a view in pixels.
-        mesh: Mesh that the batch is sharded over (axis "data").
-        temperature: Of NT-Xent (official-code: 0.1).
+        views: The network and its two views.
+        temperature: Of NT-Xent.
         head_layers: Dense layers of the projection head; 2 = v1 and REMEDIS, 3 = v2.
-        head_dim: Dimension of the embeddings (official-code: 128).
-        convention: "sum" (official-code) or "mean" of the two directions.
+        head_dim: Dimension of the embeddings.
+        convention: "sum" or "mean" of the two directions.
+        max_logits_mib: See `row_blocks.rows_per_block`.
     """
 
-    encoder: BiTSpec
-    recipe: Recipe
-    view_size: int
-    mesh: Mesh
-    temperature: float = 0.1
-    head_layers: int = 2
-    head_dim: int = 128
-    convention: str = "sum"
+    views: Views
+    temperature: float = 0.1  # official-code
+    head_layers: int = 2  # official-code (REMEDIS)
+    head_dim: int = 128  # official-code
+    convention: str = "sum"  # official-code
+    max_logits_mib: float = MAX_LOGITS_MIB  # ours
+
+    keys_per_example: ClassVar[int] = 2
+    decomposes: ClassVar[bool] = False
 
     @property
     def projection_head(self) -> ProjectionHead:
         return ProjectionHead(self.head_dim, self.head_layers)
 
-    def init(self, seed, image_shape):
-        view = jax.ShapeDtypeStruct((2, self.view_size, self.view_size, 3), "float32")
-        encoder = initialise(BiT(self.encoder), seed, view)
-        features = jax.ShapeDtypeStruct((2, self.encoder.output_dim), "float32")
-        head = initialise(self.projection_head, seed, features, train=True)
-        params = {"encoder": encoder["params"], "projection_head": head["params"]}
-        return params, {"projection_head": head["batch_stats"]}
+    def init_params(self, seed, image_shape):
+        inputs = self.views.feature_shape()
+        return {
+            "encoder": self.views.init_encoder(seed),
+            "projection_head": init_head(self.projection_head, seed, inputs, ""),
+        }
 
-    def loss(self, params, model_state, batch, key):
-        pairs = batch["image"].shape[0]
-        # One key per view of each example, so that what an example becomes depends on its place in
-        # the global batch alone and not on the number of devices. The two views of an example stay
-        # neighbours: concatenating [first views; second views] would move images between devices.
-        keys = jax.random.split(key, (pairs, 2)).reshape(2 * pairs)
-        images = jnp.repeat(batch["image"], 2, axis=0)
-        views = self.recipe(keys, images, self.view_size)
-        features = BiT(self.encoder).apply({"params": params["encoder"]}, to_bit_input(views))
+    def init_state(self, seed, params):
+        return {"batch_stats": init_statistics(self.projection_head, self.views.feature_shape())}
+
+    def loss(self, params, model_state, batch, keys):
+        pairs = keys.shape[0]
+        features, _ = self.views.features(params["encoder"], batch["image"], keys)
         # BatchNorm sees the 2N rows of both views together (official-code).
-        projected, updates = self.projection_head.apply(
-            {
-                "params": params["projection_head"],
-                "batch_stats": model_state["projection_head"],
-            },
-            features,
-            train=True,
-            mutable=["batch_stats"],
+        projected, statistics = apply_to_rows(
+            self.projection_head,
+            params["projection_head"],
+            model_state["batch_stats"],
+            features.reshape(2 * pairs, -1),
         )
         projected = projected.reshape(pairs, 2, -1)
-        loss, metrics = nt_xent(
+        loss, metrics = core.nt_xent(
             projected[:, 0],
             projected[:, 1],
             temperature=self.temperature,
-            mesh=self.mesh,
+            mesh=self.views.mesh,
             convention=self.convention,
+            max_logits_mib=self.max_logits_mib,
         )
-        return loss, ({"projection_head": updates["batch_stats"]}, metrics)
+        return loss, ({"batch_stats": statistics}, metrics | spread(features, projected))
 
-    def after_step(self, params, model_state, ema_params):
+    def after_step(self, params, model_state):
         return model_state
+
+    def chance_loss(self, batch_size):
+        return core.chance_loss(batch_size, self.convention)

@@ -1,15 +1,16 @@
 """Supervised classification: one class per image (softmax) or several findings (sigmoid)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from remedis_jax.augment import Recipe
-from remedis_jax.models.bit import BiT, BiTSpec, to_bit_input
+from remedis_jax.errors import UserError
 from remedis_jax.models.heads import Classifier
 from remedis_jax.models.parameters import initialise
+from remedis_jax.objectives.views import Views
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -47,40 +48,53 @@ class Supervised:
     """The supervised objective; see `objectives.interface.Objective` for the methods.
 
     Attributes:
-        encoder: The network.
-        recipe: Augmentation of the training images.
-        view_size: Height and width in pixels that the network sees.
+        views: The network and its one view.
         classes: Number of classes or findings.
         kind: "softmax" or "sigmoid".
+
+    Raises:
+        UserError: `kind` is neither.
     """
 
-    encoder: BiTSpec
-    recipe: Recipe
-    view_size: int
+    views: Views
     classes: int
     kind: str = "softmax"
 
+    keys_per_example: ClassVar[int] = 1
+
     def __post_init__(self):
         if self.kind not in ("softmax", "sigmoid"):
-            raise ValueError(f"kind is 'softmax' or 'sigmoid', not {self.kind!r}")
+            raise UserError(f"objective.kind is {self.kind!r}.", "Use softmax or sigmoid.")
 
-    def init(self, seed, image_shape):
-        view = jax.ShapeDtypeStruct((2, self.view_size, self.view_size, 3), "float32")
-        encoder = initialise(BiT(self.encoder), seed, view)
-        features = jax.ShapeDtypeStruct((2, self.encoder.output_dim), "float32")
-        head = initialise(Classifier(self.classes), seed, features)
-        return {"encoder": encoder["params"], "head": head["params"]}, {}
+    @property
+    def decomposes(self) -> bool:
+        # The sigmoid loss is divided by the number of labels that the whole batch knows.
+        return self.kind == "softmax"
 
-    def loss(self, params, model_state, batch, key):
-        keys = jax.random.split(key, batch["image"].shape[0])
-        views = self.recipe(keys, batch["image"], self.view_size)
-        features = BiT(self.encoder).apply({"params": params["encoder"]}, to_bit_input(views))
-        logits = Classifier(self.classes).apply({"params": params["head"]}, features)
+    def init_params(self, seed, image_shape):
+        head = Classifier(self.classes)
+        inputs = self.views.feature_shape()
+        return {
+            "encoder": self.views.init_encoder(seed),
+            "head": initialise(head, seed, inputs)["params"],
+        }
+
+    def init_state(self, seed, params):
+        return {}
+
+    def loss(self, params, model_state, batch, keys):
+        features, _ = self.views.features(params["encoder"], batch["image"], keys)
+        head = Classifier(self.classes)
+        logits = head.apply({"params": params["head"]}, features[:, 0])
         if self.kind == "softmax":
             loss = softmax_cross_entropy(logits, batch["label"])
             accuracy = (logits.argmax(axis=-1) == batch["label"]).astype(jnp.float32).mean()
             return loss, (model_state, {"train_accuracy": accuracy})
         return sigmoid_cross_entropy(logits, batch["label"]), (model_state, {})
 
-    def after_step(self, params, model_state, ema_params):
+    def after_step(self, params, model_state):
         return model_state
+
+    def chance_loss(self, batch_size):
+        # What training starts from depends on the weights that the head comes with.
+        return None

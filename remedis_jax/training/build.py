@@ -15,8 +15,9 @@ from remedis_jax.augment import get_recipe
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiTSpec
 from remedis_jax.objectives.interface import Objective
-from remedis_jax.objectives.simclr import SimCLR
+from remedis_jax.objectives.methods import METHODS
 from remedis_jax.objectives.supervised import Supervised
+from remedis_jax.objectives.views import Views, in_chunks
 from remedis_jax.training import schedules
 from remedis_jax.training.durations import to_steps
 from remedis_jax.training.optimizers import make_optimizer
@@ -67,20 +68,85 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     )
 
 
-def make_objective(config: ConfigDict, mesh: Mesh, classes: tuple[str, ...]) -> Objective:
+def make_objective(
+    config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]
+) -> Objective:
     """The objective of the config's stage.
 
     Raises:
-        UserError: Unknown model, recipe or option.
+        UserError: Unknown model, recipe or option, or a queue that batches do not fill evenly.
     """
-    model = config.model
-    encoder = BiTSpec.from_name(model.name, stem=model.stem, compute_dtype=model.compute_dtype)
-    recipe = get_recipe(config.augment.recipe, **config.augment.options)
-    if config.stage == "simclr":
-        return SimCLR(encoder, recipe, config.augment.size, mesh, **config.objective)
-    return Supervised(
-        encoder, recipe, config.augment.size, classes=len(classes), **config.objective
+    model, augment = config.model, config.augment
+    names = [augment.recipe]
+    if config.stage in METHODS:
+        names.append(augment.second_recipe or augment.recipe)
+    views = Views(
+        encoder=BiTSpec.from_name(model.name, stem=model.stem, compute_dtype=model.compute_dtype),
+        recipes=tuple(get_recipe(name, **augment.options) for name in names),
+        size=augment.size,
+        mesh=mesh,
+        micro_batch=config.micro_batch if config.accumulation == "embeddings" else 0,
     )
+    if config.stage not in METHODS:
+        return Supervised(views, classes=len(classes), **config.objective)
+    method = METHODS[config.stage]
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in config.objective.items()}
+    if "total_steps" in {field.name for field in dataclasses.fields(method)}:
+        settings["total_steps"] = plan.total_steps
+    queue = settings.get("queue_size")
+    if queue is not None and (queue < 1 or queue % config.batch_size):
+        raise UserError(
+            f"objective.queue_size {queue} is no multiple of batch_size {config.batch_size}.",
+            f"Use a multiple, e.g. {max(queue // config.batch_size, 1) * config.batch_size}.",
+        )
+    return method(views, **settings)
+
+
+# How a batch that is too large for memory is worked through.
+ACCUMULATIONS = ("none", "embeddings", "gradients")
+
+
+def check_accumulation(config: ConfigDict, objective: Objective, mesh: Mesh) -> None:
+    """Raises UserError unless the batch can be worked through as the config says, exactly."""
+    kind, part, batch = config.accumulation, config.micro_batch, config.batch_size
+    if kind not in ACCUMULATIONS:
+        raise UserError(f"accumulation is {kind!r}.", f"Use {', '.join(ACCUMULATIONS)}.")
+    if kind == "none":
+        if part:
+            raise UserError(
+                f"micro_batch is {part} and accumulation is 'none'.",
+                "Set accumulation='embeddings' to work through a batch in parts.",
+            )
+        return
+    devices = mesh.shape["data"]
+    if part < 1 or batch % part or part % devices:
+        raise UserError(
+            f"micro_batch {part} does not cut batch_size {batch} into equal parts over "
+            f"{devices} device(s).",
+            f"Use a divisor of {batch} that is a multiple of {devices}.",
+        )
+    if kind == "gradients" and not objective.decomposes:
+        raise UserError(
+            f"accumulation='gradients' would train {config.stage} on another loss: its examples "
+            "meet in one loss over the whole batch.",
+            "Use accumulation='embeddings', which gives the gradient of the whole batch.",
+        )
+    if "per_batch" in {recipe.blur_sigma for recipe in objective.views.recipes}:
+        raise UserError(
+            "accumulation changes what blur_sigma='per_batch' draws its one sigma for.",
+            "Use blur_sigma='per_example'.",
+        )
+
+
+def stream_mode(config: ConfigDict) -> str:
+    """How batches are drawn; see `data.pipeline.TrainStream`.
+
+    Contrastive batches must not hold an image twice, and those of MICLe no case twice; few labels
+    need every one.
+    """
+    if config.stage == "micle":
+        return "cases"
+    return "distinct" if config.stage in METHODS else "stream"
 
 
 def make_schedule(config: ConfigDict, plan: Plan) -> schedules.Schedule:
@@ -128,7 +194,10 @@ def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) 
     another learning rate) share one compiled step: a label-fraction curve is dozens of such runs in
     one process.
     """
-    parts = ("stage", "batch_size", "model", "augment", "optimizer", "schedule", "ema_decay")
+    parts = (
+        "stage", "batch_size", "accumulation", "micro_batch", "model", "augment", "optimizer",
+        "schedule", "ema_decay",
+    )  # fmt: skip
     relevant = {name: config[name] for name in (*parts, "objective")}
     relevant = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in relevant.items()}
     relevant["optimizer"] = {
@@ -141,7 +210,8 @@ def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) 
 @functools.lru_cache(maxsize=8)
 def _build(key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
     config = ConfigDict(json.loads(key))
-    objective = make_objective(config, mesh, classes)
+    objective = make_objective(config, plan, mesh, classes)
+    check_accumulation(config, objective, mesh)
     schedule = make_schedule(config, plan)
     settings = config.optimizer
     optimizer = make_optimizer(
@@ -153,8 +223,16 @@ def _build(key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
         exclude=settings.exclude,
         group_norm=settings.group_norm,
         clip_norm=settings.clip_norm or None,
+        excluded_rate=settings.excluded_rate,
     )
+    accumulate = None
+    if config.accumulation == "gradients":
+        accumulate = functools.partial(in_chunks, chunk=config.micro_batch, mesh=mesh)
     step = make_train_step(
-        objective, optimizer, schedule, ema_decay=config.ema_decay or None
+        objective,
+        optimizer,
+        schedule,
+        ema_decay=config.ema_decay or None,
+        accumulate=accumulate,
     )
     return Built(objective, optimizer, jit_train_step(step, mesh))

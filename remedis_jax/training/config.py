@@ -6,6 +6,7 @@ error that names the field it resembles.
 """
 
 import ast
+import dataclasses
 import importlib.util
 import json
 import re
@@ -15,19 +16,22 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from remedis_jax.errors import UserError
+from remedis_jax.objectives.methods import METHODS
 
 
 def stage_config(stage: str) -> ConfigDict:
     """All fields of one stage's config with their defaults.
 
     Args:
-        stage: "supervised" or "simclr".
+        stage: "supervised" or one of `objectives.methods.METHODS`.
 
     Raises:
         UserError: Unknown stage.
     """
-    if stage not in ("supervised", "simclr"):
-        raise UserError(f"There is no stage {stage!r}.", "Use supervised or simclr.")
+    if stage != "supervised" and stage not in METHODS:
+        raise UserError(
+            f"There is no stage {stage!r}.", f"Use supervised, {', '.join(METHODS)}."
+        )
     config = ConfigDict(
         {
             "stage": stage,
@@ -37,6 +41,12 @@ def stage_config(stage: str) -> ConfigDict:
             "init": "",
             "init_parts": ("encoder",),
             "batch_size": 128,
+            # A batch that is too large for memory is worked through `micro_batch` examples at a
+            # time. "embeddings": features first, then each part once more for its gradient; exact
+            # for every objective. "gradients": the mean of the parts' gradients, one pass;
+            # refused where examples meet in the loss.
+            "accumulation": "none",
+            "micro_batch": 0,
             # Devices to use; 0 for all.
             "devices": 0,
             "data": {
@@ -44,6 +54,8 @@ def stage_config(stage: str) -> ConfigDict:
                 "image": "image",
                 # Patient, lesion or case: no group may stand in two splits.
                 "group": "",
+                # Whose images make the pairs of MICLe; "" for `group`.
+                "case": "",
                 # One column with the class, or several findings with 0/1.
                 "labels": (),
                 # Order of the classes; () takes the sorted values of the training rows.
@@ -72,9 +84,16 @@ def stage_config(stage: str) -> ConfigDict:
                 "workers": 0,
             },
             "model": {"name": "r50x1", "stem": "bit", "compute_dtype": "float32"},
-            # Options change single settings of a recipe; `evaluation` those of the "eval" recipe,
-            # which becomes part of the artefact's preprocessing.
-            "augment": {"recipe": "simclr", "size": 224, "options": {}, "evaluation": {}},
+            # `second_recipe` makes the second view of self-supervised methods, "" for the same as
+            # the first. Options change single settings of both; `evaluation` those of the "eval"
+            # recipe, which becomes part of the artefact's preprocessing.
+            "augment": {
+                "recipe": "simclr",
+                "second_recipe": "",
+                "size": 224,
+                "options": {},
+                "evaluation": {},
+            },
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.3,
@@ -86,6 +105,8 @@ def stage_config(stage: str) -> ConfigDict:
                 "exclude": r"batch_normalization|bias|^head/",
                 # "as_official" decays and adapts GroupNorm's gamma and beta, "exclude" does not.
                 "group_norm": "as_official",
+                # What the learning rate of excluded parameters is multiplied by.
+                "excluded_rate": 1.0,
                 # Global norm to clip gradients to; 0 for no clipping.
                 "clip_norm": 0.0,
             },
@@ -100,13 +121,17 @@ def stage_config(stage: str) -> ConfigDict:
         for unit in ("steps", "epochs", "examples", "percent"):
             if (name, unit) != ("total", "percent"):
                 config[f"{name}_{unit}"] = _number()
-    if stage == "simclr":
-        # official-code (REMEDIS run.py) throughout.
-        config.objective = ConfigDict(
-            {"temperature": 0.1, "head_layers": 2, "head_dim": 128, "convention": "sum"}
-        )
-    else:
+    if stage == "supervised":
         config.objective = ConfigDict({"kind": "softmax"})
+    else:
+        # The defaults, with where they come from, stand in the method's own file.
+        config.objective = ConfigDict(
+            {
+                field.name: field.default
+                for field in dataclasses.fields(METHODS[stage])
+                if field.default is not dataclasses.MISSING
+            }
+        )
     return config.lock()
 
 

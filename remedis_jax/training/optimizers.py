@@ -1,4 +1,4 @@
-"""LARS, SGD with momentum and AdamW, with regular expressions for what they leave out.
+"""LARS of both families, SGD and AdamW, with regular expressions for what they leave out.
 
 Parameter paths are joined by "/", e.g. `encoder/block1/unit01/a/group_norm/gamma`.
 """
@@ -56,17 +56,21 @@ def make_optimizer(
     group_norm: str = "as_official",
     trust_coefficient: float = 1e-3,
     clip_norm: float | None = None,
+    excluded_rate: float = 1.0,
 ) -> optax.GradientTransformation:
     """An optimiser by name.
 
     - "lars" (You et al. 2017 as in google-research/simclr and REMEDIS): weight decay is added to
       the gradient before the norm, the trust ratio is eta |w| / |g + wd w| (1 where a norm is 0),
       and the learning rate is *inside* the momentum buffer. `optax.lars` computes exactly this.
+    - "lars_after_momentum": the same, but the learning rate multiplies what leaves the momentum
+      buffer, as in the authors' code of BYOL, Barlow Twins and MoCo v3. The two agree only while
+      the rate is constant.
     - "sgd": momentum; weight decay is L2, added to the gradient (official-code, bit).
     - "adamw": Loshchilov and Hutter 2019, decay apart from the gradient.
 
     Args:
-        name: "lars", "sgd" or "adamw".
+        name: "lars", "lars_after_momentum", "sgd" or "adamw".
         schedule: Learning rate by step.
         weight_decay: Per step; 1e-6 for REMEDIS pre-training, 0 for BiT fine-tuning.
         momentum: Of LARS and SGD; for AdamW the first-moment decay.
@@ -76,6 +80,8 @@ def make_optimizer(
         group_norm: "as_official" or "exclude", see `GROUP_NORM_CHOICES`.
         trust_coefficient: eta of LARS (official-code: 0.001).
         clip_norm: Global norm that gradients are clipped to before all else; None for no clipping.
+        excluded_rate: What the rate of excluded parameters is multiplied by; 0.024 for Barlow
+            Twins (authors-code: 0.0048 beside 0.2).
 
     Raises:
         UserError: Unknown name or choice.
@@ -95,6 +101,13 @@ def make_optimizer(
             momentum=momentum,
             nesterov=nesterov,
         )
+    elif name == "lars_after_momentum":
+        optimizer = optax.chain(
+            optax.add_decayed_weights(weight_decay, mask),
+            optax.masked(optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient), mask),
+            optax.trace(decay=momentum, nesterov=nesterov),
+            optax.scale_by_learning_rate(schedule),
+        )
     elif name == "sgd":
         optimizer = optax.chain(
             optax.add_decayed_weights(weight_decay, mask),
@@ -103,7 +116,15 @@ def make_optimizer(
     elif name == "adamw":
         optimizer = optax.adamw(schedule, b1=momentum, weight_decay=weight_decay, mask=mask)
     else:
-        raise UserError(f"There is no optimizer {name!r}.", "Use lars, sgd or adamw.")
+        raise UserError(
+            f"There is no optimizer {name!r}.", "Use lars, lars_after_momentum, sgd or adamw."
+        )
+    if excluded_rate != 1:
+
+        def excluded(params):
+            return jax.tree.map(lambda included: not included, mask(params))
+
+        optimizer = optax.chain(optimizer, optax.masked(optax.scale(excluded_rate), excluded))
     if clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)

@@ -51,6 +51,7 @@ def make_train_step(
     schedule: Schedule,
     *,
     ema_decay: float | None = None,
+    accumulate: Callable[[Any], Any] | None = None,
 ) -> Callable[[TrainState, Batch, jax.Array, jax.Array], tuple[TrainState, Metrics]]:
     """The pure function (state, batch, root key, peak rate) -> (state, metrics).
 
@@ -59,17 +60,45 @@ def make_train_step(
     momentum too), so this is the same update, and runs that differ in the rate alone, such as a
     grid's, share one compiled step.
 
+    Every example gets its own random keys by its place in the global batch, so neither the number
+    of devices nor the way the batch is cut changes what becomes of it.
+
+    `accumulate` cuts a batch and its keys into parts ([B, ...] -> [parts, B / parts, ...]): the
+    gradient is then the mean of the parts' gradients, taken one after the other. That is the
+    batch's gradient only for an objective that `decomposes`.
+
     Order: loss and gradient, optimiser, EMA of the new parameters
     (ema <- decay ema + (1 - decay) params), then the objective's `after_step`.
 
     Metrics are those of the objective and `loss`, `grad_norm` (global L2 norm), `learning_rate`.
     """
 
+    value_and_grad = jax.value_and_grad(objective.loss, has_aux=True)
+
+    def mean_over_parts(params, model_state, batch, keys):
+        """Value and gradient part by part; the state does not change (see `decomposes`)."""
+
+        def add(total, part):
+            (loss, (_, metrics)), gradients = value_and_grad(params, model_state, *part)
+            return jax.tree.map(jnp.add, total, (loss, metrics, gradients)), None
+
+        parts = accumulate((batch, keys))
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(lambda part: value_and_grad(params, model_state, *part), first)
+        (loss, (_, metrics)), gradients = shapes
+        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (loss, metrics, gradients))
+        total, _ = jax.lax.scan(add, start, parts)
+        count = jax.tree.leaves(parts)[0].shape[0]
+        loss, metrics, gradients = jax.tree.map(lambda x: x / count, total)
+        return (loss, (model_state, metrics)), gradients
+
+    differentiated = mean_over_parts if accumulate is not None else value_and_grad
+
     def train_step(state, batch, root_key, peak_rate):
         key = stream_key(root_key, "augment", state.step)
-        value_and_grad = jax.value_and_grad(objective.loss, has_aux=True)
-        (loss, (model_state, metrics)), gradients = value_and_grad(
-            state.params, state.model_state, batch, key
+        keys = jax.random.split(key, (batch["image"].shape[0], objective.keys_per_example))
+        (loss, (model_state, metrics)), gradients = differentiated(
+            state.params, state.model_state, batch, keys
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(
@@ -85,7 +114,7 @@ def make_train_step(
         new_state = TrainState(
             step=state.step + 1,
             params=params,
-            model_state=objective.after_step(params, model_state, ema_params),
+            model_state=objective.after_step(params, model_state),
             opt_state=opt_state,
             ema_params=ema_params,
         )

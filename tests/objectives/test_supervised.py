@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from remedis_jax.objectives.supervised import sigmoid_cross_entropy, softmax_cross_entropy
+from remedis_jax.errors import UserError
+from remedis_jax.objectives.supervised import (
+    Supervised,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 
 
 def test_softmax_agrees_with_scikit_learn():
@@ -45,8 +50,5 @@ def test_a_batch_without_any_known_label_is_zero_and_not_nan():
 
 
 def test_supervised_refuses_unknown_kinds():
-    from remedis_jax.models.bit import BiTSpec
-    from remedis_jax.objectives.supervised import Supervised
-
-    with pytest.raises(ValueError):
-        Supervised(BiTSpec(14, 0.25), None, 32, classes=2, kind="hinge")
+    with pytest.raises(UserError, match="hinge"):
+        Supervised(None, classes=2, kind="hinge")

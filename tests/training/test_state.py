@@ -17,22 +17,30 @@ from remedis_jax.training.state import create_state, make_train_step
 class Parabola:
     """loss = (w - mean of the batch)^2 / 2, so that the gradient is w - mean."""
 
-    def init(self, seed, image_shape):
-        return {"encoder": {"w": jnp.float32(4.0)}}, {"seen": jnp.zeros((), jnp.int32)}
+    keys_per_example = 1
+    decomposes = True
 
-    def loss(self, params, model_state, batch, key):
+    def init_params(self, seed, image_shape):
+        return {"encoder": {"w": jnp.float32(4.0)}}
+
+    def init_state(self, seed, params):
+        return {"seen": jnp.zeros((), jnp.int32)}
+
+    def loss(self, params, model_state, batch, keys):
         distance = params["encoder"]["w"] - batch["image"].mean()
-        noise = jax.random.normal(key)
+        noise = jax.random.normal(keys[0, 0])
         return distance**2 / 2, (model_state, {"noise": noise})
 
-    def after_step(self, params, model_state, ema_params):
+    def after_step(self, params, model_state):
         return {"seen": model_state["seen"] + 1}
 
 
 def run(steps, ema_decay=None):
     objective = Parabola()
     optimizer = optax.sgd(1.0)
-    state = create_state(*objective.init(0, None), optimizer, ema=ema_decay is not None)
+    params = objective.init_params(0, None)
+    model_state = objective.init_state(0, params)
+    state = create_state(params, model_state, optimizer, ema=ema_decay is not None)
     step = make_train_step(objective, optimizer, lambda t: 1.0, ema_decay=ema_decay)
     rows = []
     for _ in range(steps):
@@ -60,7 +68,8 @@ def test_every_step_has_its_own_key():
     _, rows = run(3)
     noise = [float(row["noise"]) for row in rows]
     assert len(set(noise)) == 3
-    expected = jax.random.normal(stream_key(jax.random.key(7), "augment", 1))
+    keys = jax.random.split(stream_key(jax.random.key(7), "augment", 1), (3, 1))
+    expected = jax.random.normal(keys[0, 0])
     assert noise[1] == float(expected)
     named = {
         jax.random.key_data(stream_key(jax.random.key(7), name, 1)).tobytes()

@@ -1,0 +1,122 @@
+"""Sums over the rows of a similarity matrix that is never held as a whole.
+
+Contrastive losses compare every local embedding (a row) with the embeddings of the global batch
+(the columns). Held at once, rows x columns logits and what automatic differentiation keeps of them
+are what runs out of memory first. Here the rows go through in blocks, and each block's gradient is
+computed while its logits are still there: the loss is a sum over blocks, so its gradient is the
+sum of theirs, scaled later by the one number that arrives from outside. Nothing is computed twice,
+and what is held is one block of logits and one gradient of the columns.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# (rows [b, ...], columns, row constants [b, ...], constants) -> (sum over the rows, more sums)
+BlockSum = Callable[[Any, Any, Any, Any], tuple[jax.Array, Any]]
+
+# ours: MiB of logits that a device holds at a time unless told otherwise. Below some tens of MiB
+# a smaller block no longer costs time; above, it only takes memory (`benchmarks/nt_xent.py`).
+MAX_LOGITS_MIB = 64.0
+
+
+def rows_per_block(rows: int, columns: int, max_logits_mib: float) -> int:
+    """The memory rule: the largest divisor of `rows` whose float32 logits fit.
+
+    Args:
+        rows: Local rows.
+        columns: Columns of all devices.
+        max_logits_mib: A block's `rows x columns x 4` bytes stay at or below it, unless one row
+            alone is above it.
+
+    Raises:
+        ValueError: The limit is not positive.
+    """
+    if not max_logits_mib > 0:
+        raise ValueError(f"max_logits_mib must be positive, not {max_logits_mib}")
+    fitting = max_logits_mib * 2**20 / (4 * columns)
+    return max(b for b in range(1, rows + 1) if rows % b == 0 and (b == 1 or b <= fitting))
+
+
+def sum_over_row_blocks(
+    block_sum: BlockSum,
+    rows: Any,
+    columns: Any,
+    row_constants: Any,
+    constants: Any,
+    *,
+    block: int,
+) -> tuple[jax.Array, Any]:
+    """`block_sum` over all rows, `block` rows at a time, with its exact gradient.
+
+    Args:
+        block_sum: Pure; must not close over traced values. Returns a float32 scalar that is a sum
+            over the rows it is given, and a pytree of further such sums without gradient.
+        rows: Pytree of float arrays [n, ...] that get a gradient.
+        columns: Pytree of float arrays that get a gradient.
+        row_constants: Pytree of arrays [n, ...] without gradient.
+        constants: Pytree of arrays without gradient.
+        block: Divides n.
+
+    Returns:
+        What `block_sum` would return for all rows at once.
+    """
+    return _sum(block_sum, block, rows, columns, row_constants, constants)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _sum(block_sum, block, rows, columns, row_constants, constants):
+    def add(total, part):
+        value = block_sum(part[0], columns, part[1], constants)
+        return jax.tree.map(jnp.add, total, value), None
+
+    parts = _blocks((rows, row_constants), block)
+    first = jax.tree.map(lambda part: part[0], parts)
+    start = _zeros(jax.eval_shape(block_sum, first[0], columns, first[1], constants), rows)
+    return _scan(add, start, parts)[0]
+
+
+def _forward(block_sum, block, rows, columns, row_constants, constants):
+    differentiated = jax.value_and_grad(block_sum, argnums=(0, 1), has_aux=True)
+
+    def add(total, part):
+        value, (d_rows, d_columns) = differentiated(part[0], columns, part[1], constants)
+        return jax.tree.map(jnp.add, total, (value, d_columns)), d_rows
+
+    parts = _blocks((rows, row_constants), block)
+    first = jax.tree.map(lambda part: part[0], parts)
+    sums = _zeros(jax.eval_shape(block_sum, first[0], columns, first[1], constants), rows)
+    (sums, d_columns), d_rows = _scan(add, (sums, _zeros(columns, rows)), parts)
+    d_rows = jax.tree.map(lambda d, like: d.reshape(like.shape), d_rows, rows)
+    return sums, (d_rows, d_columns)
+
+
+def _backward(block_sum, block, gradients, cotangents):
+    d_rows, d_columns = jax.tree.map(lambda d: cotangents[0] * d, gradients)
+    return d_rows, d_columns, None, None
+
+
+_sum.defvjp(_forward, _backward)
+
+
+def _blocks(tree, block):
+    """[n, ...] -> [n / block, block, ...]."""
+    return jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), tree)
+
+
+def _scan(add, start, parts):
+    """`lax.scan`; without a loop where there is one block."""
+    if jax.tree.leaves(parts)[0].shape[0] > 1:
+        return lax.scan(add, start, parts)
+    total, out = add(start, jax.tree.map(lambda part: part[0], parts))
+    return total, jax.tree.map(lambda x: x[None], out)
+
+
+def _zeros(like, rows):
+    """Zeros that vary over the same mesh axes as the rows, as a scan's carry has to."""
+    leaf = jax.tree.leaves(rows)[0]
+    return jax.tree.map(lambda x: jnp.zeros_like(leaf, shape=x.shape, dtype=x.dtype), like)
