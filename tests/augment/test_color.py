@@ -33,6 +33,11 @@ def test_hue_is_tensorflows(golden, rgb, delta):
     np.testing.assert_allclose(turned, golden[f"hue_{delta}"], atol=2e-6)
 
 
+def test_solarisation_inverts_from_the_threshold_on():
+    image = jnp.array([0.0, 0.25, 0.5, 0.75, 1.0]).reshape(5, 1, 1)
+    np.testing.assert_allclose(color.solarize(image).ravel(), [0, 0.25, 0.5, 0.25, 0])
+
+
 def test_brightness_and_grayscale_are_tensorflows(golden, rgb):
     added = color.shift_brightness(jnp.asarray(rgb), 0.3)
     np.testing.assert_allclose(added, golden["brightness_additive_0.3"], atol=1e-7)

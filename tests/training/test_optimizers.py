@@ -37,6 +37,37 @@ def test_lars_reproduces_the_test_vector(nesterov):
     np.testing.assert_allclose(params["bias"], bias, rtol=1e-5)
 
 
+def test_lars_after_momentum_reproduces_the_test_vector():
+    """The PyTorch family (moco-v3's optimizer.py), which differs once the rate changes."""
+    params = {"kernel": jnp.array([[1.0, 2, 3], [4, 5, 6]]), "bias": jnp.ones(3)}
+    optimizer = make_optimizer(
+        "lars_after_momentum", lambda step: 0.5 * (step + 1.0), weight_decay=1e-4
+    )
+    state = optimizer.init(params)
+    for t in (1, 2, 3):
+        gradient = {
+            "kernel": t * jnp.linspace(-1.0, 1.0, 6).reshape(2, 3),
+            "bias": jnp.full(3, 0.1),
+        }
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    expected = [1.0368358, 2.022098, 3.0073602, 3.9926226, 4.977885, 5.963147]
+    np.testing.assert_allclose(params["kernel"].ravel(), expected, rtol=1e-6)
+    np.testing.assert_allclose(params["bias"], 0.3535, rtol=1e-5)
+
+
+def test_excluded_parameters_have_a_rate_of_their_own():
+    gradients = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    updates = {}
+    for factor in (1.0, 0.024):
+        optimizer = make_optimizer(
+            "lars_after_momentum", lambda step: 0.2, weight_decay=0.0, excluded_rate=factor
+        )
+        updates[factor], _ = optimizer.update(gradients, optimizer.init(gradients), gradients)
+    np.testing.assert_array_equal(updates[1.0]["kernel"], updates[0.024]["kernel"])
+    np.testing.assert_allclose(updates[0.024]["bias"], -0.0048, rtol=1e-6)
+
+
 def tree():
     leaf = jnp.ones((2,))
     unit = {"group_norm": {"gamma": leaf}, "standardized_conv2d": {"kernel": leaf}}
