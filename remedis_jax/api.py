@@ -23,6 +23,7 @@ def train(
     *,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda line: None,
 ):
     """Runs one stage, or goes on with it.
 
@@ -31,6 +32,7 @@ def train(
         workdir: The run's folder.
         overrides: `dotted.key=value` pairs.
         progress: Called with (done, total) while the images are checked, before the first start.
+        announce: Called with lines for the user, such as the collapse alarm's.
 
     Returns:
         A `remedis_jax.training.loop.Result`.
@@ -41,7 +43,7 @@ def train(
     """
     from remedis_jax.data.dataset import open_evaluation, open_training, verify
     from remedis_jax.evaluation.validation import validation_evaluator
-    from remedis_jax.training import loop
+    from remedis_jax.training import loop, processes
     from remedis_jax.training.config import load_config
 
     if isinstance(config, str):
@@ -49,16 +51,27 @@ def train(
     workdir = Path(workdir)
     supervised = config.stage == "supervised"
     kind = config.objective.kind if supervised else None
-    loop.claim_workdir(workdir, config)
+    # The folder is claimed when the data are known to be good, so that a mistake in the command
+    # does not leave a folder behind that the corrected command must not use.
+    with processes.together():
+        if processes.is_first():
+            loop.check_workdir(workdir, config)
     if not (workdir / "metrics.jsonl").is_file():
         verify(config.data, kind, progress)
     dataset = open_training(config.data, kind)
-    evaluators = {}
+    evaluations = {}
     if supervised and config.data.validation:
         rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
         card = loop.make_card(config, dataset, None, 0)
-        evaluators["validation"] = validation_evaluator(rows, card)
-    return loop.train(config, workdir, dataset, evaluators=evaluators, title=workdir.name)
+        evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
+    return loop.train(
+        config,
+        workdir,
+        dataset,
+        evaluations=evaluations,
+        title=workdir.name,
+        announce=announce,
+    )
 
 
 def evaluate(

@@ -47,7 +47,9 @@ def run_and_exit(command: Callable[[], object]) -> None:
     try:
         command()
     except RemedisError as error:
-        print(f"remedis: error: {error}", file=sys.stderr)
+        print(f"remedis: error: {error}", file=sys.stderr, flush=True)
+        if "remedis_jax.training.processes" in sys.modules:
+            sys.modules["remedis_jax.training.processes"].leave(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is its right.

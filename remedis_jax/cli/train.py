@@ -1,5 +1,6 @@
-"""`remedis train`: one stage."""
+"""`remedis train`: one stage, in one process or in several."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,16 +22,43 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Override, e.g. --set data.manifest=images.csv (repeatable)."),
     ] = None,
+    distributed: Annotated[
+        str,
+        typer.Option(
+            help="Join other processes: auto (where SLURM or a TPU pod says that there are "
+            "several), on, off."
+        ),
+    ] = "auto",
+    coordinator: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of process 0, where nothing says it; with the next two."),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="How many processes there are.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="Which one this is, from 0.")] = None,
 ) -> None:
-    """Run one stage: supervised or contrastive training, or fine-tuning."""
+    """Run one stage: supervised or self-supervised training, or fine-tuning.
+
+    On a SLURM cluster: srun remedis train ...; on a TPU pod: the same command on every worker;
+    elsewhere: with --coordinator, --processes and --process-id on every machine. The --workdir has
+    to be a folder that all of them see.
+    """
     from remedis_jax import api
     from remedis_jax.cli.console import count_progress, disk_errors
     from remedis_jax.training.compilation_cache import enable_compilation_cache
+    from remedis_jax.training.processes import is_first, start_processes
 
     enable_compilation_cache()
+    start_processes(distributed, coordinator, processes, process_id)
+    first = is_first()
     with disk_errors():
         result = api.train(
-            config, workdir, overrides=set_ or (), progress=count_progress("checking images")
+            config,
+            workdir,
+            overrides=set_ or (),
+            progress=count_progress("checking images") if first else None,
+            announce=lambda line: print(line, file=sys.stderr, flush=True),
         )
+        if not first:
+            return
         page = api.write_report(workdir)
     print(f"{result.steps} steps done; weights in {result.weights}, curves in {page}")

@@ -28,7 +28,7 @@ from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
 from remedis_jax.evaluation.predict import predictions_of
 from remedis_jax.evaluation.predictions import Predictions, read_predictions, write_predictions
 from remedis_jax.evaluation.validation import validation_evaluator
-from remedis_jax.training.loop import Result, make_card, train, write_json
+from remedis_jax.training.loop import Evaluation, Result, make_card, train, write_json
 from remedis_jax.training.sharding import make_mesh
 from remedis_jax.versions import versions
 from remedis_jax.weights.artifact import load_artifact
@@ -92,13 +92,13 @@ class _Experiment:
         if rate is not None:
             stage.optimizer.learning_rate = rate
         dataset = open_training(stage.data, _kind(stage))
-        evaluators = {}
+        evaluations = {}
         if stage.data.validation:
             where = stage.data.validation.to_dict()
             rows = open_evaluation(stage.data, dataset.spec, where)
             card = make_card(stage, dataset, None, 0)
-            evaluators["validation"] = validation_evaluator(rows, card)
-        return train(stage, folder, dataset, evaluators=evaluators, title=folder.name), dataset
+            evaluations["validation"] = Evaluation(validation_evaluator(rows, card))
+        return train(stage, folder, dataset, evaluations=evaluations, title=folder.name), dataset
 
     def finetune_id(self, arm: str, encoder: Path, seed: int, rate: float | None) -> Path:
         folder = self.out / "cells" / arm / f"seed{seed}" / "id"

@@ -89,11 +89,18 @@ def predict(
     )
     params = put_replicated({"encoder": params["encoder"], "head": params["head"]}, mesh)
     rows, done = [], 0
-    for batch in eval_batches(dataset.source, batch_size=batch_size):
+    batches = eval_batches(
+        dataset.source,
+        batch_size=batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    for batch in batches:
         images = put_batch({"image": batch["image"]}, mesh)["image"]
-        p = np.asarray(forward(params, images), np.float64)
-        rows.append(p[batch["mask"]])
-        done += len(rows[-1])
+        # The last batch is filled up; what was filled in stands at its end.
+        p = np.asarray(forward(params, images), np.float64)[: len(dataset) - done]
+        rows.append(p)
+        done += len(p)
         if progress is not None:
             progress(done, len(dataset))
     return np.concatenate(rows)

@@ -19,7 +19,7 @@ def validation_evaluator(dataset: Dataset, card: dict[str, Any]) -> Evaluator:
         card: The card that the run's artefact is going to have.
     """
 
-    def evaluate(params: Any, mesh: Mesh) -> dict[str, float]:
+    def evaluate(params: Any, mesh: Mesh, step: int) -> dict[str, float]:
         table = table_of(dataset, card["head"], predict(params, card, dataset, mesh))
         scores = score(Predictions.from_table(table), level="group")
         return {k: float(v) for k, v in scores.items() if not isinstance(v, NotDefined)}

@@ -115,6 +115,9 @@ def stage_config(stage: str) -> ConfigDict:
             # 0 for no moving average of the parameters.
             "ema_decay": 0.0,
             "checkpoints_to_keep": 2,
+            # What to do when the embeddings collapse: warn | stop | off. Collapsed is what stays
+            # below `ratio` times its value at the start for `patience` steps (all ours).
+            "alarm": {"action": "warn", "ratio": 0.1, "patience": 20},
         }
     )
     for name in ("total", "warmup", "checkpoint", "validation"):

@@ -17,11 +17,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from remedis_jax import versions
-from remedis_jax.data.dataset import Dataset
+from remedis_jax.data.dataset import Dataset, case_names
 from remedis_jax.data.pipeline import TrainStream
 from remedis_jax.errors import RunFailed, UserError
-from remedis_jax.training import sharding
-from remedis_jax.training.build import Built, Plan, build, make_plan, peak_rate
+from remedis_jax.training import processes, sharding
+from remedis_jax.training.alarm import CollapseAlarm
+from remedis_jax.training.build import Built, Plan, build, make_plan, peak_rate, stream_mode
 from remedis_jax.training.checkpoints import Checkpoints
 from remedis_jax.training.config import differing_keys, to_json
 from remedis_jax.training.metric_writers import MetricWriter, write_failure
@@ -35,8 +36,23 @@ from remedis_jax.weights.artifact import (
     save_artifact,
 )
 
-# (params on the devices, mesh) -> metrics of a validation set.
-Evaluator = Callable[[Any, Mesh], Mapping[str, float]]
+# (params on the devices, mesh, step) -> metrics.
+Evaluator = Callable[[Any, Mesh, int], Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Something that is measured now and then while training goes on, and once at the end.
+
+    Attributes:
+        evaluate: Returns the metrics; all processes call it together.
+        every_steps: How often; None for the config's `validation_*`.
+        at_start: Whether also before the first step.
+    """
+
+    evaluate: Evaluator
+    every_steps: int | None = None
+    at_start: bool = False
 
 
 class Preempted(RunFailed):
@@ -66,8 +82,9 @@ def train(
     workdir: Path,
     dataset: Dataset,
     *,
-    evaluators: Mapping[str, Evaluator] | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
     title: str = "",
+    announce: Callable[[str], None] = lambda line: None,
 ) -> Result:
     """Runs one stage, or what is left of it, and writes its weights.
 
@@ -78,18 +95,21 @@ def train(
         config: From `load_config`.
         workdir: Folder of this run alone.
         dataset: Training rows.
-        evaluators: Called on the parameters every `validation_*` and at the end; their metrics
-            are written as `NAME_METRIC`.
+        evaluations: By name; their metrics are written as `NAME_METRIC`.
         title: What progress lines begin with.
+        announce: Called with a line for the user, such as what loss to expect at the start.
 
     Raises:
         UserError: The folder belongs to another config, or the config does not fit the data.
-        RunFailed: Loss or gradient is not finite, or the disk is full.
+        RunFailed: Loss or gradient is not finite, the embeddings collapsed and the config says to
+            stop then, the disk is full, or another process of the run has ended.
         Preempted: SIGTERM or SIGINT arrived; a checkpoint has been saved.
     """
     # --- The work directory ---------------------------------------------------------------------
     workdir = Path(workdir)
-    claim_workdir(workdir, config)
+    with processes.together():
+        if processes.is_first():
+            claim_workdir(workdir, config)
     finished = workdir / "result.json"
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
@@ -98,7 +118,7 @@ def train(
     # --- Data, network, optimiser ---------------------------------------------------------------
     mesh = sharding.make_mesh(config.devices or None)
     sharding.check_batch_size(config.batch_size, mesh)
-    plan = make_plan(config, len(dataset))
+    plan = make_plan(config, examples_per_epoch(config, dataset))
     built = build(config, plan, mesh, dataset.classes)
     parent = load_artifact(config.init) if config.init else None
 
@@ -114,16 +134,26 @@ def train(
         if restored is not None:
             state, data_state = restored
         first = int(state.step)
-        write_parameter_table(workdir / "parameters.txt", state)
+        if processes.is_first():
+            write_parameter_table(workdir / "parameters.txt", state)
         stream = open_stream(config, dataset, data_state)
+        alarm = CollapseAlarm(**config.alarm)
+        alarm.replay(workdir / "metrics.jsonl", first)
+        chance = built.objective.chance_loss(config.batch_size)
+        if first == 0 and chance is not None:
+            announce(f"embeddings that tell nothing would give a loss of {chance:.4g}")
 
         # --- Steps ------------------------------------------------------------------------------
-        writer = MetricWriter(workdir, after_step=first)
+        # A run that begins anew also forgets what was measured before its first step.
+        writer = MetricWriter(workdir, after_step=first or -1, enabled=processes.is_first())
+        progress = StepProgress(
+            title, plan.total_steps, first=first, enabled=processes.is_first()
+        )
         try:
-            with StopSignal() as stop, StepProgress(title, plan.total_steps, first=first) as bar:
+            with StopSignal() as stop, progress as bar, processes.lost_process_explained():
                 state = run_steps(
-                    config, plan, built, mesh, state, stream, dataset,
-                    checkpoints, writer, bar, stop, evaluators or {},
+                    config, plan, built, mesh, state, stream, dataset, checkpoints,
+                    writer, bar, stop, evaluations or {}, alarm, announce,
                 )  # fmt: skip
         finally:
             stream.close()
@@ -132,12 +162,14 @@ def train(
     # --- The artefact, last: a folder with result.json is complete ------------------------------
     card = make_card(config, dataset, parent, int(state.step))
     params = jax.device_get(state.params if state.ema_params is None else state.ema_params)
-    try:
-        save_artifact(workdir / FILE_NAME, params, card)
-        outcome = {"steps": int(state.step), "seconds": round(time.monotonic() - started, 2)}
-        write_json(finished, outcome)
-    except OSError as error:
-        raise write_failure(workdir / FILE_NAME, error) from error
+    outcome = {"steps": int(state.step), "seconds": round(time.monotonic() - started, 2)}
+    with processes.together():
+        try:
+            if processes.is_first():
+                save_artifact(workdir / FILE_NAME, params, card)
+                write_json(finished, outcome)
+        except OSError as error:
+            raise write_failure(workdir / FILE_NAME, error) from error
     return Result(workdir / FILE_NAME, **outcome)
 
 
@@ -153,7 +185,9 @@ def run_steps(
     writer: MetricWriter,
     bar: StepProgress,
     stop: "StopSignal",
-    evaluators: Mapping[str, Evaluator],
+    evaluations: Mapping[str, Evaluation],
+    alarm: CollapseAlarm,
+    announce: Callable[[str], None],
 ) -> TrainState:
     """Makes the remaining steps. Each: batch, step, metrics of the step before, checkpoint."""
     root_key = sharding.put_replicated_key(jax.random.key(config.seed), mesh)
@@ -173,11 +207,27 @@ def run_steps(
         now = time.monotonic()
         rate = config.batch_size / max(now - clock, 1e-9)
         clock = now
-        writer.write(at, values | {"examples_per_second": round(rate, 2)})
+        record(at, values | {"examples_per_second": round(rate, 2)})
         if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
             raise _not_finite(at, values, rows, dataset, checkpoints)
         bar.update(at, examples_per_second=rate, loss=values["loss"])
 
+    def record(at, values):
+        writer.write(at, values)
+        warning = alarm.look(at, values)
+        if warning is not None and processes.is_first():
+            announce(warning)
+
+    def measure(wanted):
+        """Evaluates what is wanted on the parameters of this step."""
+        nonlocal clock
+        for name in wanted:
+            scores = evaluations[name].evaluate(state.params, mesh, step)
+            record(step, {f"{name}_{key}": value for key, value in scores.items()})
+        clock = time.monotonic()
+
+    if step == 0:
+        measure([name for name, evaluation in evaluations.items() if evaluation.at_start])
     while step < plan.total_steps:
         batch = next(stream)
         rows = batch["index"]
@@ -188,20 +238,24 @@ def run_steps(
         pending = (step, metrics, rows)
 
         last = step == plan.total_steps
-        if evaluators and (last or step % plan.validation_steps == 0):
+        due = [
+            name
+            for name, evaluation in evaluations.items()
+            if last or step % (evaluation.every_steps or plan.validation_steps) == 0
+        ]
+        if due:
             read_pending()
-            for name, evaluate in evaluators.items():
-                scores = evaluate(state.params, mesh)
-                writer.write(step, {f"{name}_{key}": value for key, value in scores.items()})
-            clock = time.monotonic()
-        if last or stop.received or (step % (plan.checkpoint_steps or plan.total_steps) == 0):
+            measure(due)
+        stopping = stop.agreed(step)
+        if last or stopping or (step % (plan.checkpoint_steps or plan.total_steps) == 0):
             read_pending()
             checkpoints.save(state, stream.state())
-        if stop.received and not last:
+        if stopping and not last:
             checkpoints.wait()
             kept = checkpoints.latest_step
             raise Preempted(
-                f"Stopped by {stop.received} after step {step} of {plan.total_steps}; "
+                f"Stopped by {stop.received or 'a signal to another process'} after step {step} "
+                f"of {plan.total_steps}; "
                 + ("saved." if kept == step else "this run keeps no checkpoints."),
                 "Repeat the command to go on.",
             )
@@ -210,16 +264,24 @@ def run_steps(
     return state
 
 
+def examples_per_epoch(config: ConfigDict, dataset: Dataset) -> int:
+    """What an epoch is counted in: images, or cases where batches are of cases."""
+    if stream_mode(config) == "cases":
+        return len(set(case_names(config.data, dataset.manifest)))
+    return len(dataset)
+
+
 def open_stream(
     config: ConfigDict, dataset: Dataset, data_state: Mapping[str, Any] | None
 ) -> TrainStream:
     """This process's share of the batches, from the beginning or from a checkpoint's position."""
+    mode = stream_mode(config)
     settings = {
         "labels": dataset.labels,
         "batch_size": config.batch_size,
         "seed": config.seed,
-        # Contrastive batches must not hold an image twice; few labels need every one.
-        "mode": "distinct" if config.stage == "simclr" else "stream",
+        "mode": mode,
+        "cases": case_names(config.data, dataset.manifest) if mode == "cases" else None,
         "workers": config.data.workers if dataset.decodes else 0,
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
@@ -233,24 +295,23 @@ def initial_state(
     config: ConfigDict, dataset: Dataset, built: Built, mesh: Mesh, parent: Artifact | None
 ) -> TrainState:
     """State before the first step: random, with the parent's encoder where there is one."""
-    params, model_state = built.objective.init(config.seed, dataset.source.image_shape)
+    params = built.objective.init_params(config.seed, dataset.source.image_shape)
     if parent is not None:
         params = replace_parts(params, parent, tuple(config.init_parts))
+    model_state = built.objective.init_state(config.seed, params)
     params, model_state = sharding.put_replicated((params, model_state), mesh)
     return create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
 
 
-def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Creates a run's folder, or checks that an existing one is of the same config.
+def check_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Checks that a run's folder is new or of the same config.
 
     Raises:
-        UserError: It was made by another config, or is a file, or holds other things.
-        RunFailed: It cannot be created.
+        UserError: It was made by another config, or holds other things.
     """
     path = workdir / "config.json"
-    wanted = to_json(config)
     if path.is_file():
-        keys = differing_keys(json.loads(path.read_text()), wanted)
+        keys = differing_keys(json.loads(path.read_text()), to_json(config))
         if keys:
             raise UserError(
                 f"{workdir} belongs to a run with another config: {', '.join(keys[:5])} "
@@ -262,9 +323,22 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
         raise UserError(
             f"{workdir} is not empty and holds no run.", "Choose an empty or new --workdir."
         )
+
+
+def claim_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Creates a run's folder with its config, or finds that it is there already.
+
+    Raises:
+        UserError: As `check_workdir`, or it is a file.
+        RunFailed: It cannot be created.
+    """
+    check_workdir(workdir, config)
+    path = workdir / "config.json"
+    if path.is_file():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted)
+        write_json(path, to_json(config))
     except FileExistsError as error:
         raise UserError(f"{workdir} is a file.", "Choose another --workdir.") from error
     except OSError as error:
@@ -334,6 +408,10 @@ def make_card(
     }
 
 
+# ours: steps between the moments when several processes ask each other whether to stop.
+_ASK_STEPS = 5
+
+
 class StopSignal:
     """Notes SIGTERM and SIGINT instead of dying of them; a second one acts as usual."""
 
@@ -353,6 +431,15 @@ class StopSignal:
     def __exit__(self, *exception):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def agreed(self, step: int) -> bool:
+        """Whether to stop after this step: all processes at the same one.
+
+        Several processes ask each other every few steps only, since asking waits for the slowest.
+        """
+        if jax.process_count() > 1 and step % _ASK_STEPS:
+            return False
+        return processes.any_process(bool(self.received))
 
     def _note(self, number, frame):
         self.received = signal.Signals(number).name

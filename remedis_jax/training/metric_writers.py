@@ -22,12 +22,17 @@ class MetricWriter:
         after_step: Lines of later steps are removed first: they were written by a run that was
             killed after its last checkpoint, and are about to be computed again.
 
+        enabled: False in the processes that do not write.
+
     Raises:
         RunFailed: The file cannot be written.
     """
 
-    def __init__(self, workdir: Path, *, after_step: int):
+    def __init__(self, workdir: Path, *, after_step: int, enabled: bool = True):
+        self._enabled = enabled
         self.path = Path(workdir) / "metrics.jsonl"
+        if not enabled:
+            return
         if self.path.is_file():
             self._drop_later_than(after_step)
         try:
@@ -55,6 +60,8 @@ class MetricWriter:
             step: Number of updates made when the metrics were taken.
             metrics: Finite or non-finite scalars.
         """
+        if not self._enabled:
+            return
         try:
             self._file.write(json.dumps({"step": step, **metrics}) + "\n")
             self._file.flush()
@@ -64,6 +71,8 @@ class MetricWriter:
             self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
+        if not self._enabled:
+            return
         self._events.close()
         try:
             self._file.close()

@@ -21,14 +21,24 @@ class StepProgress:
         total: Steps of the whole run.
         first: Steps already made before this process.
         interval: Seconds between lines where standard error is not a terminal.
+        enabled: False in the processes that do not speak.
     """
 
-    def __init__(self, title: str, total: int, *, first: int = 0, interval: float = 10.0):
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        first: int = 0,
+        interval: float = 10.0,
+        enabled: bool = True,
+    ):
+        self._enabled = enabled
         self.title, self.total, self.first = title, total, first
         self._interval = interval
         self._start = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
+        if enabled and sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -50,6 +60,8 @@ class StepProgress:
 
     def update(self, step: int, *, examples_per_second: float, loss: float) -> None:
         """Tells that `step` steps have been made."""
+        if not self._enabled:
+            return
         note = f"loss {loss:.4f}  {examples_per_second:,.0f} images/s"
         if self._bar:
             self._bar.update(self._task, completed=step, note=note)

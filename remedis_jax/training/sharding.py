@@ -18,21 +18,28 @@ def make_mesh(devices: int | None = None) -> Mesh:
     """A mesh with one axis "data" over all devices, or over the first few.
 
     Args:
-        devices: How many of this machine's devices; None for all.
+        devices: How many of the devices of all processes; None for all.
 
     Raises:
-        UserError: There are fewer devices.
+        UserError: There are fewer devices, or some processes would have none.
     """
-    available = jax.devices()
+    # By process, so that the p-th part of the mesh holds the p-th part of every batch: which
+    # example stands where, and so its random keys, must not depend on the machines' wiring.
+    available = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(available) if devices is None else devices
     if not 1 <= count <= len(available):
         raise UserError(
             f"The config asks for {count} devices and there are {len(available)}.",
             "Lower config.devices, or leave it out to use all.",
         )
+    if count < len(available) and jax.process_count() > 1:
+        raise UserError(
+            f"The config asks for {count} of {len(available)} devices of several processes.",
+            "Leave config.devices out, or start fewer processes.",
+        )
     # The axis type is written out since jax made Explicit the default, under which a similarity
     # matrix of two sharded batches is refused.
-    return jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=available[:count])
+    return Mesh(np.array(available[:count]), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -44,17 +51,21 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def put_replicated(tree: Any, mesh: Mesh) -> Any:
-    """Host arrays -> arrays replicated over the mesh."""
+    """Host arrays -> arrays replicated over the mesh; those that are so already stay."""
     sharding = replicated(mesh)
-    return jax.tree.map(
-        lambda x: jax.make_array_from_callback(np.shape(x), sharding, lambda i: np.asarray(x)[i]),
-        tree,
-    )
+
+    def put(x):
+        if isinstance(x, jax.Array) and x.sharding == sharding:
+            return x
+        return jax.make_array_from_callback(np.shape(x), sharding, lambda i: np.asarray(x)[i])
+
+    return jax.tree.map(put, tree)
 
 
 def put_replicated_key(key: jax.Array, mesh: Mesh) -> jax.Array:
     """A typed random key, replicated over the mesh."""
-    return jax.device_put(key, replicated(mesh))
+    data = put_replicated(np.asarray(jax.random.key_data(key)), mesh)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
@@ -91,6 +102,6 @@ def jit_train_step(train_step: Callable, mesh: Mesh) -> Callable:
 
 
 def jit_forward(forward: Callable, mesh: Mesh) -> Callable:
-    """Compiles (params, images) -> outputs, sharded like the images."""
+    """Compiles (params, sharded images) -> outputs, which every process gets whole."""
     whole, split = replicated(mesh), batch_sharding(mesh)
-    return jax.jit(forward, in_shardings=(whole, split), out_shardings=split)
+    return jax.jit(forward, in_shardings=(whole, split), out_shardings=whole)
