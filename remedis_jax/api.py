@@ -42,6 +42,7 @@ def train(
         RunFailed: The run started and did not finish.
     """
     from remedis_jax.data.dataset import open_evaluation, open_training, verify
+    from remedis_jax.evaluation.monitor import Monitor
     from remedis_jax.evaluation.validation import validation_evaluator
     from remedis_jax.training import loop, processes
     from remedis_jax.training.config import load_config
@@ -56,10 +57,15 @@ def train(
     with processes.together():
         if processes.is_first():
             loop.check_workdir(workdir, config)
-    if not (workdir / "metrics.jsonl").is_file():
+    if loop.is_new(workdir):
         verify(config.data, kind, progress)
     dataset = open_training(config.data, kind)
     evaluations = {}
+    if not supervised and config.monitor.images:
+        monitor = Monitor(config, dataset, workdir)
+        if monitor.declared and loop.is_new(workdir):
+            announce(monitor.declared)
+        evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
     if supervised and config.data.validation:
         rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
         card = loop.make_card(config, dataset, None, 0)

@@ -1,4 +1,4 @@
-"""Two processes train what one process trains, for every method; and they stop and fail together."""
+"""Two processes train what one does, for every method; and they stop and fail together."""
 
 import json
 import os

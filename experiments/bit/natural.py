@@ -47,6 +47,7 @@ def shrink(config):
     config.optimizer.learning_rate, config.optimizer.weight_decay = 1e-3, 1e-6
     config.optimizer.clip_norm = 1.0
     config.batch_size = 8
+    config.monitor.images = 0
     for name in ("total", "warmup", "checkpoint"):
         for unit in ("steps", "epochs", "examples"):
             config[f"{name}_{unit}"] = None

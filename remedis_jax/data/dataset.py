@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +184,8 @@ def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None)
     """Decodes every training image once and looks for the held-out ones among them.
 
     Held out are the other splits of the same manifest and the manifests in `data.held_out`
-    (mappings with `manifest`, and optionally `image`, `group`, `where`,
-    `allow_outside`). A shared group or a file
-    with the same bytes is an error.
+    (mappings with `manifest`, and optionally `image`, `group`, `where`, `allow_outside`). A shared
+    group or a file with the same bytes is an error.
 
     Args:
         data: The config's `data` section.
@@ -200,12 +199,37 @@ def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None)
     digests = check_images(
         train, channels=data.channels, to_grey=data.to_grey, progress=progress
     )
-    others = {}
     if data.split:
         manifest = open_manifest(data)
         used = set(train.column(data.split))
         for name in sorted(set(manifest.column(data.split)) - used):
-            others[f"split {name!r}"] = manifest.where(**{data.split: name})
+            other = file_digests(manifest.where(**{data.split: name}))
+            assert_disjoint_images({"training": digests, f"split {name!r}": other})
+    refuse_held_out(train, digests, data, "training")
+
+
+def verify_monitor(data: ConfigDict, held_out: Sequence[Mapping], where: Mapping) -> None:
+    """Looks for held-out images among the labelled ones that a monitor reads.
+
+    Args:
+        data: A `data` section for the labelled manifest.
+        held_out: Of the run, see `verify`.
+        where: column=value filters of the labelled rows.
+
+    Raises:
+        UserError: There are some.
+    """
+    with data.unlocked():
+        data.held_out = tuple(held_out)
+    manifest = open_manifest(data)
+    rows = manifest.where(**where) if where else manifest
+    refuse_held_out(rows, file_digests(rows), data, "the monitor's labels")
+
+
+def refuse_held_out(
+    rows: Manifest, digests: Mapping[str, str], data: ConfigDict, what: str
+) -> None:
+    """Raises UserError where a group or an image of `data.held_out` is among the rows."""
     for entry in data.held_out:
         columns = Columns(image=entry.get("image", "image"), group=entry.get("group"))
         held_out = read_manifest(
@@ -213,18 +237,16 @@ def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None)
         )
         if entry.get("where"):
             held_out = held_out.where(**entry["where"])
-        others[str(held_out.path)] = held_out
+        name = str(held_out.path)
         if columns.group and data.group:
-            assert_disjoint_groups(
-                {"training": list(train.groups), str(held_out.path): list(held_out.groups)}
-            )
-    for name, other in others.items():
-        # Their pixels are looked at when they are used; here only their bytes count.
-        other_digests = {
-            image: file_sha256(path)
-            for image, path in zip(other.images, other.image_paths, strict=True)
-        }
-        assert_disjoint_images({"training": digests, name: other_digests})
+            assert_disjoint_groups({what: list(rows.groups), name: list(held_out.groups)})
+        assert_disjoint_images({what: digests, name: file_digests(held_out)})
+
+
+def file_digests(manifest: Manifest) -> dict[str, str]:
+    """SHA-256 of every image file, by its name in the manifest. Pixels are not looked at."""
+    pairs = zip(manifest.images, manifest.image_paths, strict=True)
+    return {image: file_sha256(path) for image, path in pairs}
 
 
 def file_sha256(path: Path) -> str:

@@ -115,6 +115,20 @@ def stage_config(stage: str) -> ConfigDict:
             # 0 for no moving average of the parameters.
             "ema_decay": 0.0,
             "checkpoints_to_keep": 2,
+            # What self-supervision is watched on while it runs (see `evaluation.monitor`): some
+            # images of the pool (0 switches it off), every so many steps (0: as many as keep it
+            # below 2% of the time), and, where a manifest is named, k-NN and a linear probe on its
+            # labels, which reach these numbers alone and are declared in the artefact's card.
+            "monitor": {
+                "images": 256,
+                "steps": 0,
+                "manifest": "",
+                "image": "image",
+                "group": "",
+                "labels": (),
+                "where": {},
+                "allow_outside": False,
+            },
             # What to do when the embeddings collapse: warn | stop | off. Collapsed is what stays
             # below `ratio` times its value at the start for `patience` steps (all ours).
             "alarm": {"action": "warn", "ratio": 0.1, "patience": 20},
@@ -258,7 +272,7 @@ def apply_overrides(config: ConfigDict, overrides: tuple[str, ...]) -> None:
 
 
 # Keys whose values are themselves mappings of the user's own names.
-FREE_FORM = ("train", "validation", "options", "evaluation", "held_out")
+FREE_FORM = ("train", "validation", "options", "evaluation", "held_out", "where")
 
 
 def _literal_or_text(text: str) -> Any:

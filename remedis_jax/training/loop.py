@@ -300,7 +300,15 @@ def initial_state(
         params = replace_parts(params, parent, tuple(config.init_parts))
     model_state = built.objective.init_state(config.seed, params)
     params, model_state = sharding.put_replicated((params, model_state), mesh)
-    return create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
+    state = create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
+    # The counters too: what is not on the mesh has another type than what the first step returns,
+    # and the step would be compiled twice.
+    return sharding.put_replicated(state, mesh)
+
+
+def is_new(workdir: Path) -> bool:
+    """Whether no process has begun this run before."""
+    return not (workdir / "metrics.jsonl").is_file()
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
@@ -363,6 +371,19 @@ def write_parameter_table(path: Path, state: TrainState) -> None:
         raise write_failure(path, error) from error
 
 
+def labels_of_monitor(config: ConfigDict) -> dict[str, Any] | None:
+    """Which labels the monitor of a self-supervised run reads; None for none."""
+    settings = config.monitor
+    if config.stage == "supervised" or not (settings.images and settings.manifest):
+        return None
+    return {
+        "manifest": Path(settings.manifest).name,
+        "labels": list(settings.labels),
+        "where": settings.where.to_dict(),
+        "use": "k-NN and linear probe while training; no gradient comes from them",
+    }
+
+
 def make_card(
     config: ConfigDict, dataset: Dataset, parent: Artifact | None, steps: int
 ) -> dict[str, Any]:
@@ -401,6 +422,7 @@ def make_card(
             "manifest_sha256": dataset.manifest.sha256,
             "images": len(dataset),
         },
+        "labels_seen_while_training": labels_of_monitor(config),
         "steps": steps,
         "config": to_json(config),
         "versions": versions.versions(),

@@ -97,5 +97,13 @@ def test_same_command_same_bits(tiny_phantom, tmp_path):
     assert first.weights.read_bytes() != other.weights.read_bytes()
 
 
+def test_the_step_is_compiled_once(tiny_phantom, tmp_path, caplog):
+    """What the first step is given must have the types of what it returns."""
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        train(tiny_phantom, tmp_path, "supervised", "devices=2", "optimizer.momentum=0.8")
+    compiled = [m for m in caplog.messages if m.startswith("Compiling") and "train_step" in m]
+    assert len(compiled) == 1
+
+
 def test_eight_devices_are_really_there():
     assert jax.device_count() == 8
