@@ -74,6 +74,13 @@ case $command in
   oracles)
     # An environment of their own, so that the project's stays free of PyTorch and TensorFlow.
     install "$venv-oracles" oracles
+    # Without what it depends on: its losses need PyTorch alone, and torchvision would bring
+    # another, larger PyTorch (see tests/golden/lightly_losses.py).
+    if [ ! -e "$venv-oracles/installed-lightly" ]; then
+      run "$venv-oracles/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-deps "lightly==1.6.0" || fail "lightly could not be installed; repeat the command."
+      if [ -z "$dry_run" ]; then touch "$venv-oracles/installed-lightly"; fi
+    fi
     cd "$root"
     run "$venv-oracles/bin/python" -m pytest -q tests/oracles "$@"
     ;;
