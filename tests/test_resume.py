@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from remedis_jax.weights.artifact import flatten, load_artifact
@@ -48,6 +51,20 @@ def finish(arguments: list[str]) -> None:
 
 def fingerprint(workdir: Path) -> str:
     return hashlib.sha256((workdir / "weights.safetensors").read_bytes()).hexdigest()
+
+
+def checkpoint_arrays(workdir: Path, step: int) -> dict[str, np.ndarray]:
+    """Every array of a checkpoint by its path."""
+    path = (workdir / "checkpoints" / str(step) / "state").absolute()
+    with ocp.PyTreeCheckpointer() as reader:
+        leaves = reader.metadata(path).item_metadata.tree
+        # As numpy arrays: the devices they were saved from may not be here.
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), leaves)
+        tree = reader.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def history(workdir: Path) -> list[dict]:
@@ -100,6 +117,32 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny_phantom, tmp_path, unin
     )
     for name, values in theirs.items():
         assert values.tobytes() == ours[name].tobytes(), name
+
+
+@pytest.mark.parametrize("method", ["moco_v2", "moco_v3"])
+def test_queue_target_network_and_statistics_survive_a_kill(tiny_phantom, tmp_path, method):
+    """Every array of the last checkpoint: queue and pointer; target network, batch statistics."""
+    config = f"experiments/contrastive/{method}.py:task=phantom,tiny"
+    sets = (
+        "total_steps=30", "checkpoint_steps=7", "augment.recipe=finetune",
+        "augment.options={'crop': 'resize'}",
+    )  # fmt: skip
+    finish(command(tiny_phantom, tmp_path / "whole", config, *sets))
+    arguments = command(tiny_phantom, tmp_path / "broken", config, *sets)
+    code, _ = start_and_signal(arguments, tmp_path / "broken", 12, signal.SIGKILL, delay=0.005)
+    assert code == -signal.SIGKILL and not (tmp_path / "broken" / "result.json").exists()
+    finish(arguments)
+    whole, broken = (checkpoint_arrays(tmp_path / name, 30) for name in ("whole", "broken"))
+    wanted = {
+        "moco_v2": ("'queue'", "'pointer'", "'target'"),
+        "moco_v3": ("'target'", "'batch_stats'", "'target_batch_stats'", "'step'"),
+    }
+    for part in wanted[method]:
+        assert any(f"['model_state'][{part}]" in name for name in whole), part
+    assert whole.keys() == broken.keys()
+    for name, values in whole.items():
+        assert values.tobytes() == broken[name].tobytes(), name
+    assert history(tmp_path / "whole") == history(tmp_path / "broken")
 
 
 def test_a_finished_run_is_left_alone(tiny_phantom, uninterrupted):

@@ -9,14 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from remedis_jax.errors import UserError
 from remedis_jax.objectives.methods import METHODS
 from remedis_jax.training.processes import several_expected, start_processes
+from tests.test_resume import checkpoint_arrays, history
 
 ROOT = Path(__file__).parents[1]
 STAGES = (*METHODS, "supervised")
@@ -81,26 +80,6 @@ def folders(tiny_phantom, tmp_path_factory):
     return out / "one", out / "two"
 
 
-def history(workdir: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "examples_per_second"} for row in rows]
-
-
-def last_state(workdir: Path) -> dict[str, np.ndarray]:
-    """Every array of the newest checkpoint: parameters, optimiser, queue, target, statistics."""
-    steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
-    path = (workdir / "checkpoints" / str(steps[-1]) / "state").absolute()
-    with ocp.PyTreeCheckpointer() as reader:
-        leaves = reader.metadata(path).item_metadata.tree
-        # As numpy arrays: the devices they were saved from are not here.
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), leaves)
-        tree = reader.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
-    return {
-        jax.tree_util.keystr(path): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_processes_equal_one(folders, stage):
     one, two = (folder / stage for folder in folders)
@@ -111,7 +90,7 @@ def test_two_processes_equal_one(folders, stage):
         assert mine.keys() == other.keys()
         for name in other.keys() & {"loss", "grad_norm"}:
             assert mine[name] == pytest.approx(other[name], rel=1e-5), name
-    mine, other = last_state(two), last_state(one)
+    mine, other = checkpoint_arrays(two, 3), checkpoint_arrays(one, 3)
     assert mine.keys() == other.keys()
     for name, values in other.items():
         np.testing.assert_allclose(mine[name], values, rtol=1e-4, atol=1e-5, err_msg=name)

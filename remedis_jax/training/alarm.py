@@ -33,7 +33,8 @@ class CollapseAlarm:
 
     Args:
         action: "warn" once, "stop" the run, or "off".
-        ratio: Between 0 and 1 (ours: 0.1).
+        ratio: Between 0 and 1. Healthy runs of all methods here fell to 0.47 and deliberately
+            collapsed ones to 0.16 (ours: 0.25).
         patience: Steps in a row, 1 or more (ours: 20). For the monitor's metrics it is two
             measurements.
 
@@ -41,7 +42,7 @@ class CollapseAlarm:
         UserError: An argument is out of range.
     """
 
-    def __init__(self, action: str = "warn", ratio: float = 0.1, patience: int = 20):
+    def __init__(self, action: str = "warn", ratio: float = 0.25, patience: int = 20):
         if action not in ACTIONS:
             raise UserError(f"alarm.action is {action!r}.", f"Use {', '.join(ACTIONS)}.")
         if not 0 < ratio < 1:

@@ -131,7 +131,7 @@ def stage_config(stage: str) -> ConfigDict:
             },
             # What to do when the embeddings collapse: warn | stop | off. Collapsed is what stays
             # below `ratio` times its value at the start for `patience` steps (all ours).
-            "alarm": {"action": "warn", "ratio": 0.1, "patience": 20},
+            "alarm": {"action": "warn", "ratio": 0.25, "patience": 20},
         }
     )
     for name in ("total", "warmup", "checkpoint", "validation"):

@@ -86,7 +86,7 @@ def record() -> dict[str, np.ndarray]:
         memory.memory_bank.bank = torch.tensor(queue(*shape), dtype=torch.float64)
         for step, (queries, keys) in enumerate(moco_batches(*shape)):
             keys = torch.tensor(keys, dtype=torch.float64)
-            differentiate(f"moco/{size}/{step}", lambda q, k=keys: memory(q, k), queries)
+            differentiate(f"moco/{size}/{step}", lambda q, m=memory, k=keys: m(q, k), queries)
         out[f"moco/{size}/queue"] = memory.memory_bank.bank.numpy()
         out[f"moco/{size}/pointer"] = memory.memory_bank.bank_ptr.numpy()
     return out
