@@ -144,14 +144,20 @@ def nt_xent(
         logits = jnp.where(column == own[:, None], logits - _SELF_PENALTY, logits)
         positive = jnp.where(column == partner[:, None], logits, 0.0).sum(axis=1)
         cross_entropy = jax.nn.logsumexp(logits, axis=1) - positive
-        # The metrics are of first views, whose cross-view columns are the second half.
-        cross = lax.stop_gradient(logits[:, pairs:])
-        correct = is_best(cross, lax.stop_gradient(positive), own)
+        # The metrics are of first views, which come first among the rows; a tenth of the time is
+        # saved by not computing them for blocks of second views.
+        fixed = lax.stop_gradient((logits, positive, own))
+        return cross_entropy.sum(), lax.cond(own[0] < pairs, metric_sums, no_sums, *fixed)
+
+    def metric_sums(logits, positive, own):
+        cross = logits[:, pairs:]
         is_first = own < pairs
-        return cross_entropy.sum(), (
-            jnp.where(is_first, correct, False).sum(dtype=jnp.float32),
-            jnp.where(is_first, entropy(cross), 0.0).sum(),
-        )
+        correct = is_first & is_best(cross, positive, own)
+        uncertainty = jnp.where(is_first, entropy(cross), 0.0)
+        return jnp.stack([correct.astype(jnp.float32).sum(), uncertainty.sum()])
+
+    def no_sums(logits, positive, own):
+        return jnp.zeros_like(positive, shape=(2,))
 
     @functools.partial(
         jax.shard_map,
@@ -166,7 +172,7 @@ def nt_xent(
         gathered = lax.all_gather(views, axes, axis=1, tiled=True)
         first = lax.axis_index(axes) * local + jnp.arange(local)
         own = jnp.concatenate([first, first + pairs])
-        loss, (correct, uncertainty) = sum_over_row_blocks(
+        loss, sums = sum_over_row_blocks(
             block_sum,
             views.reshape(2 * local, -1),
             gathered.reshape(2 * pairs, -1),
@@ -174,7 +180,7 @@ def nt_xent(
             (),
             block=rows_per_block(2 * local, 2 * pairs, max_logits_mib),
         )
-        return lax.psum(jnp.stack([loss, correct, uncertainty]), axes) / pairs
+        return lax.psum(jnp.concatenate([loss[None], sums]), axes) / pairs
 
     loss, accuracy, uncertainty = core(z1, z2)
     if convention == "mean":

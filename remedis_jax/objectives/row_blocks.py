@@ -19,9 +19,10 @@ from jax import lax
 # (rows [b, ...], columns, row constants [b, ...], constants) -> (sum over the rows, more sums)
 BlockSum = Callable[[Any, Any, Any, Any], tuple[jax.Array, Any]]
 
-# ours: MiB of logits that a device holds at a time unless told otherwise. Below some tens of MiB
-# a smaller block no longer costs time; above, it only takes memory (`benchmarks/nt_xent.py`).
-MAX_LOGITS_MIB = 64.0
+# ours: MiB of logits in a block unless told otherwise; a block takes about three times that, with
+# its exponentials and gradient. From 4 to 64 MiB the time is the same, larger blocks only take
+# memory, and much smaller ones cost time (`benchmarks/nt_xent.py`).
+MAX_LOGITS_MIB = 16.0
 
 
 def rows_per_block(rows: int, columns: int, max_logits_mib: float) -> int:
