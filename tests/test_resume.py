@@ -69,8 +69,9 @@ def checkpoint_arrays(workdir: Path, step: int) -> dict[str, np.ndarray]:
 
 def history(workdir: Path) -> list[dict]:
     """The metrics without the timings."""
+    timings = ("examples_per_second", "monitor_seconds", "validation_seconds")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "examples_per_second"} for row in rows]
+    return [{k: v for k, v in row.items() if k not in timings} for row in rows]
 
 
 CONTRASTIVE = "experiments/contrastive/simclr.py:task=phantom,tiny"

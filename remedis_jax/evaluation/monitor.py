@@ -7,9 +7,7 @@ nothing else, and the artefact's card says that they were read.
 """
 
 import dataclasses
-import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,9 @@ from remedis_jax.data.splits import nested_subsets, split_by_group
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation import representation
 from remedis_jax.evaluation.embed import features_of
+from remedis_jax.evaluation.histograms import HISTOGRAMS, write_histograms
 from remedis_jax.models.bit import BiTSpec
 from remedis_jax.training.metric_writers import write_failure
-
-HISTOGRAMS = "histograms.jsonl"
 
 # ours: the share of training time that monitoring may take.
 _SHARE = 0.02
@@ -132,7 +129,6 @@ class Monitor:
         return scores
 
     def _write_histograms(self, step: int, first: np.ndarray, second: np.ndarray) -> None:
-        """Appends a line; lines of steps that are made again after a resume are dropped."""
         edges, positive, negative = representation.similarity_histograms(first, second)
         row = {
             "step": step,
@@ -140,21 +136,10 @@ class Monitor:
             "positive": positive.tolist(),
             "negative": negative.tolist(),
         }
-        rows = [earlier for earlier in read_histograms(self._path) if earlier["step"] < step]
-        temporary = self._path.with_suffix(".tmp")
         try:
-            text = "".join(json.dumps(line) + "\n" for line in (*rows, row))
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self._path)
+            write_histograms(self._path, row)
         except OSError as error:
             raise write_failure(self._path, error) from error
-
-
-def read_histograms(path: Path) -> list[dict[str, Any]]:
-    """The lines of `histograms.jsonl`, [] where there is none."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 _COLUMNS = ("manifest", "image", "group", "labels", "allow_outside")

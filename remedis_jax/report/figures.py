@@ -181,7 +181,7 @@ def id_ood_figure(
 
 
 def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Path:
-    """Loss, learning rate and, where there are any, validation scores over the steps.
+    """Loss, learning rate and, where they are, contrastive accuracy, spread, validation scores.
 
     Args:
         path: PNG to write.
@@ -191,10 +191,16 @@ def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Pat
     Returns:
         `path`.
     """
-    loss = _finite(history, "loss")
-    panels = [("loss", {"loss": loss})]
+    panels = [("loss", {"loss": _finite(history, "loss")})]
     if "learning_rate" in history:
         panels.append(("learning rate", {"learning rate": _finite(history, "learning_rate")}))
+    if "contrastive_accuracy" in history:
+        name = "contrastive accuracy"
+        panels.append((name, {name: _finite(history, "contrastive_accuracy")}))
+    spread = {"feature_std": "encoder", "embedding_std": "head"}
+    if set(spread) <= set(history):
+        lines = {label: _finite(history, name) for name, label in spread.items()}
+        panels.append(("spread", lines))
     scores = {
         name: _finite(history, f"validation_{metric}")
         for metric, name in NAMES.items()
@@ -202,22 +208,101 @@ def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Pat
     }
     if scores:
         panels.append(("validation score", scores))
+    return _panels_over_steps(path, panels)
+
+
+def monitor_figure(path: str | os.PathLike, history: pd.DataFrame) -> Path:
+    """What `evaluation.monitor` measured: neighbours and probe, rank, alignment, uniformity.
+
+    Args:
+        path: PNG to write.
+        history: Lines of `metrics.jsonl` with columns `monitor_*`; the scores are those of labels
+            and need not be there.
+
+    Returns:
+        `path`.
+    """
+    lines = {
+        name.removeprefix("monitor_"): _finite(history, name)
+        for name in history
+        if name.startswith("monitor_")
+    }
+    panels = [
+        (title, {title: lines[name]})
+        for title, name in (
+            ("effective rank", "rankme"),
+            ("alignment", "alignment"),
+            ("uniformity", "uniformity"),
+        )
+    ]
+    if "knn_balanced_accuracy" in lines:
+        scores = {
+            "k-NN": lines["knn_balanced_accuracy"],
+            "linear probe": lines["probe_balanced_accuracy"],
+        }
+        panels.insert(0, ("balanced accuracy", scores))
+    return _panels_over_steps(path, panels)
+
+
+def similarity_figure(path: str | os.PathLike, rows: Sequence[Mapping]) -> Path:
+    """Histograms of cosine similarity at the first and the last measurement.
+
+    Args:
+        path: PNG to write.
+        rows: From `evaluation.histograms.read_histograms`, at least one, by step.
+
+    Returns:
+        `path`.
+    """
+    shown = rows[:1] if len(rows) == 1 else [rows[0], rows[-1]]
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 0.8 + 1.9 * len(shown)), layout="constrained")
+        for axes, row in zip(
+            figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0], shown, strict=True
+        ):
+            for index, (name, label) in enumerate(
+                (("negative", "views of two images"), ("positive", "two views of one image"))
+            ):
+                counts = np.array(row[name], np.float64)
+                axes.stairs(
+                    counts / counts.sum(), row["edges"], color=COLOURS[index], label=label,
+                    lw=1.8, fill=False, ls=LINES[index],
+                )  # fmt: skip
+            axes.set_ylabel(f"share at step {row['step']:,}")
+        axes.set_xlabel("cosine similarity of encoder features")
+        occupied = [
+            edge
+            for row in shown
+            for edge, *counts in zip(
+                row["edges"][:-1], row["negative"], row["positive"], strict=True
+            )
+            if sum(counts)
+        ]
+        axes.set_xlim(min(occupied) - 0.05, 1.02)
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower left", ncols=2)
+        return _save(figure, path)
+
+
+def _panels_over_steps(
+    path: str | os.PathLike, panels: Sequence[tuple[str, Mapping[str, pd.Series]]]
+) -> Path:
+    """One panel below the other; lines of 100 steps and more are drawn with their running mean."""
     with _styled():
         figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * len(panels)), layout="constrained")
         rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (title, lines) in zip(rows, panels, strict=True):
             axes.set_ylabel(title)
-            if title == "loss" and len(loss) >= 100:
-                window = len(loss) // 25
-                axes.plot(loss.index, loss, color=COLOURS[0], lw=0.8, alpha=0.35)
-                mean = loss.rolling(window, center=True, min_periods=1).mean()
-                lines = {f"mean of {window} lines": mean}
             for index, (label, line) in enumerate(lines.items()):
+                colour = COLOURS[index]
+                if len(line) >= 100 and title != "learning rate":
+                    window = len(line) // 25
+                    axes.plot(line.index, line, color=colour, lw=0.8, alpha=0.35)
+                    line = line.rolling(window, center=True, min_periods=1).mean()
+                    label = f"mean of {window} lines" if label == title else label
                 marker = MARKERS[index] if len(line) < 30 else None
-                axes.plot(
-                    line.index, line, color=COLOURS[index], marker=marker, ms=4, lw=1.8, label=label
-                )
-            if list(lines) != [title]:
+                axes.plot(line.index, line, color=colour, marker=marker, ms=4, lw=1.8, label=label)
+            if axes.get_legend_handles_labels()[1] != [title]:
                 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
         rows[-1].set_xlabel("step")
         return _save(figure, path)

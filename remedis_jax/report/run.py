@@ -4,19 +4,31 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.histograms import HISTOGRAMS, read_histograms
 from remedis_jax.report.document import Document, Section, write_report
-from remedis_jax.report.figures import training_curve_figure
+from remedis_jax.report.figures import monitor_figure, similarity_figure, training_curve_figure
 from remedis_jax.report.tables import fenced, markdown_table, plain
+from remedis_jax.report.wording import percent
 from remedis_jax.versions import versions
 
 READING = """
 - The loss is of the training batches and falls in jumps; the strong line is its running mean.
 - Validation scores are by patient, on rows that are not trained on.
 - A run is judged by a report on test predictions, not by its training loss.
+"""
+REPRESENTATION = """
+All of this is of the encoder's features, on a few fixed images of the pool.
+
+- *Effective rank* (RankMe) counts the directions that the features use; near 1 is a collapse.
+- *Alignment* is the mean squared distance of two views of an image (lower is closer), *uniformity*
+  how evenly the features fill the sphere (lower is more evenly). One is only good with the other.
+- The two histograms should part: views of one image to the right, views of two images to the left.
+- *k-NN* and *linear probe*, where there are any, read labels; no gradient comes from them.
 """
 LIMITS = """
 - **Not for clinical use.**
@@ -60,6 +72,7 @@ def report_from_run(
         f"loss {loss:.4g}.",
         (
             Section("Training", "![Loss and learning rate over steps](figures/training.png)"),
+            *monitor_sections(history, read_histograms(workdir / HISTOGRAMS), config, out_dir),
             Section("Metrics", markdown_table(table)),
             Section("How to read this", READING),
             Section("Limits", LIMITS),
@@ -73,6 +86,38 @@ def report_from_run(
         {"Metrics": table},
     )
     return write_report(out_dir, document, show=show)
+
+
+def monitor_sections(
+    history: pd.DataFrame,
+    histograms: list[dict[str, Any]],
+    config: dict[str, Any],
+    out_dir: Path,
+) -> tuple[Section, ...]:
+    """What the monitor of self-supervision saw; empty for runs without one."""
+    if "monitor_rankme" not in history:
+        return ()
+    monitor_figure(out_dir / "figures" / "monitor.png", history)
+    text = "![Rank, alignment and uniformity over steps](figures/monitor.png)\n"
+    if histograms:
+        similarity_figure(out_dir / "figures" / "similarity.png", histograms)
+        text += "\n![Similarities at the start and the end](figures/similarity.png)\n"
+    return (Section("Representation", text + REPRESENTATION + monitor_cost(history, config)),)
+
+
+def monitor_cost(history: pd.DataFrame, config: dict[str, Any]) -> str:
+    """A sentence on the time that the monitor took, once it is known; the first time compiles."""
+    # A run that was resumed has compiled again, so medians and not sums.
+    seconds = history["monitor_seconds"].dropna().iloc[1:]
+    steps = history.loc[history["monitor_seconds"].notna(), "step"].diff().iloc[1:]
+    rates = history["examples_per_second"].dropna().iloc[1:]
+    if seconds.empty or rates.empty:
+        return ""
+    share = seconds.median() / (steps.max() * config["batch_size"] / rates.median())
+    return (
+        f"\nA measurement took {seconds.median():.2g} s, that is {percent(share, 2)} of the time "
+        f"of the {steps.max():.0f} steps between two.\n"
+    )
 
 
 def read_history(path: Path) -> pd.DataFrame:

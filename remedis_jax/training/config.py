@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from remedis_jax.errors import UserError
 from remedis_jax.objectives.methods import METHODS
+from remedis_jax.training.durations import other_units
 
 
 def stage_config(stage: str) -> ConfigDict:
@@ -244,6 +245,10 @@ def load_config(spec: str, overrides: tuple[str, ...] = ()) -> ConfigDict:
 def apply_overrides(config: ConfigDict, overrides: tuple[str, ...]) -> None:
     """Sets `dotted.key=value` pairs in place.
 
+    A duration that is given in one unit takes the place of the config's in another:
+    `total_steps=100` blanks `total_epochs`. Two units of one duration are both kept, and refused
+    when the run begins.
+
     Raises:
         UserError: A key does not exist (naming the nearest) or a value has the wrong type.
     """
@@ -269,6 +274,11 @@ def apply_overrides(config: ConfigDict, overrides: tuple[str, ...]) -> None:
             raise UserError(f"Unknown config key {key}: {_one_line(error)}") from error
         except (TypeError, ValueError) as error:
             raise UserError(f"Config key {key}: {_one_line(error)}") from error
+    given = {override.partition("=")[0] for override in overrides}
+    for key in given & set(config.keys()):
+        for other in other_units(key):
+            if config[key] is not None and other in config and other not in given:
+                config[other] = None
 
 
 # Keys whose values are themselves mappings of the user's own names.

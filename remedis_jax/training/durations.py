@@ -11,6 +11,12 @@ from remedis_jax.errors import UserError
 UNITS = ("steps", "epochs", "examples", "percent")
 
 
+def other_units(key: str) -> list[str]:
+    """'total_steps' -> ['total_epochs', 'total_examples', 'total_percent']; [] for other keys."""
+    name, _, unit = key.rpartition("_")
+    return [f"{name}_{other}" for other in UNITS if other != unit] if unit in UNITS else []
+
+
 def to_steps(
     config: Mapping,
     name: str,

@@ -105,7 +105,14 @@ def train(
             stop then, the disk is full, or another process of the run has ended.
         Preempted: SIGTERM or SIGINT arrived; a checkpoint has been saved.
     """
-    # --- The work directory ---------------------------------------------------------------------
+    # --- Network, objective, optimiser: what a config can get wrong -------------------------------
+    started = time.monotonic()
+    mesh = sharding.make_mesh(config.devices or None)
+    sharding.check_batch_size(config.batch_size, mesh)
+    plan = make_plan(config, examples_per_epoch(config, dataset))
+    built = build(config, plan, mesh, dataset.classes)
+
+    # --- The work directory, which a config that cannot run leaves free ---------------------------
     workdir = Path(workdir)
     with processes.together():
         if processes.is_first():
@@ -113,13 +120,6 @@ def train(
     finished = workdir / "result.json"
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
-    started = time.monotonic()
-
-    # --- Data, network, optimiser ---------------------------------------------------------------
-    mesh = sharding.make_mesh(config.devices or None)
-    sharding.check_batch_size(config.batch_size, mesh)
-    plan = make_plan(config, examples_per_epoch(config, dataset))
-    built = build(config, plan, mesh, dataset.classes)
     parent = load_artifact(config.init) if config.init else None
 
     # --- State: a checkpoint of this run > weights of another > random --------------------------
@@ -222,7 +222,9 @@ def run_steps(
         """Evaluates what is wanted on the parameters of this step."""
         nonlocal clock
         for name in wanted:
-            scores = evaluations[name].evaluate(state.params, mesh, step)
+            start = time.monotonic()
+            scores = dict(evaluations[name].evaluate(state.params, mesh, step))
+            scores["seconds"] = round(time.monotonic() - start, 3)
             record(step, {f"{name}_{key}": value for key, value in scores.items()})
         clock = time.monotonic()
 

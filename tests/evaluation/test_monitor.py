@@ -6,7 +6,8 @@ import pytest
 
 import remedis_jax
 from remedis_jax.errors import UserError
-from remedis_jax.evaluation.monitor import default_steps, read_histograms
+from remedis_jax.evaluation.histograms import read_histograms
+from remedis_jax.evaluation.monitor import default_steps
 from remedis_jax.models import bit
 from remedis_jax.weights.artifact import flatten, load_artifact
 

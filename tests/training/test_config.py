@@ -51,6 +51,14 @@ def test_overrides_reach_every_kind_of_field():
     assert config.data.labels == ("x", "y") and config.data.manifest == "a=b.csv"
 
 
+def test_a_duration_given_in_another_unit_takes_the_place_of_the_configs():
+    config = load_config("experiments/contrastive/simclr.py", ("total_steps=7",))
+    assert (config.total_steps, config.total_epochs) == (7, None)
+    assert config.warmup_epochs == 10.0
+    both = load_config("experiments/contrastive/simclr.py", ("total_steps=7", "total_epochs=2"))
+    assert (both.total_steps, both.total_epochs) == (7, 2.0)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import remedis_jax
+from remedis_jax.errors import UserError
 from remedis_jax.training.metric_writers import MetricWriter
 from remedis_jax.weights.artifact import flatten, load_artifact
 
@@ -24,6 +25,14 @@ def train(folder, workdir, stage, *overrides):
 
 def history(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_config_that_cannot_run_leaves_the_folder_free(tiny_phantom, tmp_path):
+    with pytest.raises(UserError, match="total_steps and total_epochs"):
+        train(tiny_phantom, tmp_path / "run", "supervised", "total_steps=3", "total_epochs=2")
+    with pytest.raises(UserError, match="batch"):
+        train(tiny_phantom, tmp_path / "run", "supervised", "batch_size=3", "devices=8")
+    assert train(tiny_phantom, tmp_path / "run", "supervised", "total_steps=1").steps == 1
 
 
 # An untrained encoder gives all images nearly one embedding, and BatchNorm divides by what little
