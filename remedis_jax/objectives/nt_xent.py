@@ -30,11 +30,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from remedis_jax.objectives.ring import ring_sums
 from remedis_jax.objectives.row_blocks import (
     MAX_LOGITS_MIB,
     rows_per_block,
     sum_over_row_blocks,
 )
+
+# ours: MiB of gathered embeddings and their gradient on a device; 131,072 pairs of dimension 128.
+MAX_GATHERED_MIB = 256.0
 
 # official-code: what a row's similarity to itself is lowered by.
 _SELF_PENALTY = 1e9
@@ -103,12 +107,16 @@ def nt_xent(
     axis: str | Sequence[str] = "data",
     convention: str = "sum",
     max_logits_mib: float = MAX_LOGITS_MIB,
+    max_gathered_mib: float = MAX_GATHERED_MIB,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """NT-Xent loss of a global batch of pairs, with the batch sharded over the mesh's data axes.
 
     Collectives: one all-gather of both views' embeddings and one all-reduce of three numbers
     forward, one reduce-scatter backward. Memory beside the embeddings and the gradient of the
-    gathered ones: one block of at most `max_logits_mib` of logits and its gradient.
+    gathered ones: one block of at most `max_logits_mib` of logits and its gradient. Where gathered
+    embeddings and their gradient would take more than `max_gathered_mib`, embeddings go round the
+    devices instead (`objectives.ring`): two rounds of neighbour messages, and memory that does not
+    grow with the number of devices.
 
     Args:
         z1: [N, d] embeddings of the first views, any float dtype, not normalised. N is the global
@@ -119,6 +127,7 @@ def nt_xent(
         axis: Name or names of its data axes.
         convention: "sum" (official-code) or "mean" (half of it).
         max_logits_mib: See `row_blocks.rows_per_block`; infinite for all rows at once.
+        max_gathered_mib: Per device, of `2 x 2N x d x 4` bytes; 0 for always in a ring.
 
     Returns:
         The float32 scalar loss, equal on every device, and float32 scalar metrics
@@ -159,6 +168,10 @@ def nt_xent(
     def no_sums(logits, positive, own):
         return jnp.zeros_like(positive, shape=(2,))
 
+    devices = math.prod(mesh.shape[name] for name in axes)
+    gathered_mib = 2 * 2 * pairs * z1.shape[1] * 4 / 2**20
+    in_ring = devices > 1 and gathered_mib > max_gathered_mib
+
     @functools.partial(
         jax.shard_map,
         mesh=mesh,
@@ -168,6 +181,9 @@ def nt_xent(
     def core(z1, z2):
         local = z1.shape[0]
         views = l2_normalise(jnp.stack([z1, z2]).astype(jnp.float32))
+        if in_ring:
+            block = rows_per_block(local, 2 * local, max_logits_mib)
+            return ring_sums(views, axes, temperature, block) / pairs
         # One gather for both views; its transpose is one reduce-scatter.
         gathered = lax.all_gather(views, axes, axis=1, tiled=True)
         first = lax.axis_index(axes) * local + jnp.arange(local)

@@ -31,6 +31,7 @@ class SimCLR:
         head_dim: Dimension of the embeddings.
         convention: "sum" or "mean" of the two directions.
         max_logits_mib: See `row_blocks.rows_per_block`.
+        max_gathered_mib: See `nt_xent.nt_xent`.
     """
 
     views: Views
@@ -39,6 +40,7 @@ class SimCLR:
     head_dim: int = 128  # official-code
     convention: str = "sum"  # official-code
     max_logits_mib: float = MAX_LOGITS_MIB  # ours
+    max_gathered_mib: float = core.MAX_GATHERED_MIB  # ours
 
     keys_per_example: ClassVar[int] = 2
     decomposes: ClassVar[bool] = False
@@ -75,6 +77,7 @@ class SimCLR:
             mesh=self.views.mesh,
             convention=self.convention,
             max_logits_mib=self.max_logits_mib,
+            max_gathered_mib=self.max_gathered_mib,
         )
         return loss, ({"batch_stats": statistics}, metrics | spread(features, projected))
 
