@@ -45,6 +45,7 @@ def train(
     from remedis_jax.evaluation.monitor import Monitor
     from remedis_jax.evaluation.validation import validation_evaluator
     from remedis_jax.training import loop, processes
+    from remedis_jax.training.build import make_plan
     from remedis_jax.training.config import load_config
 
     if isinstance(config, str):
@@ -57,19 +58,21 @@ def train(
     with processes.together():
         if processes.is_first():
             loop.check_workdir(workdir, config)
-    if loop.is_new(workdir):
-        verify(config.data, kind, progress)
-    dataset = open_training(config.data, kind)
     evaluations = {}
-    if not supervised and config.monitor.images:
-        monitor = Monitor(config, dataset, workdir)
-        if monitor.declared and loop.is_new(workdir):
-            announce(monitor.declared)
-        evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
-    if supervised and config.data.validation:
-        rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
-        card = loop.make_card(config, dataset, None, 0)
-        evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
+    with processes.together():
+        if loop.is_new(workdir):
+            verify(config.data, kind, progress)
+        dataset = open_training(config.data, kind)
+        if not supervised and config.monitor.images:
+            plan = make_plan(config, loop.examples_per_epoch(config, dataset))
+            monitor = Monitor(config, dataset, workdir, plan.total_steps)
+            if monitor.declared and loop.is_new(workdir) and processes.is_first():
+                announce(monitor.declared)
+            evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
+        if supervised and config.data.validation:
+            rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
+            card = loop.make_card(config, dataset, None, 0)
+            evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
     return loop.train(
         config,
         workdir,

@@ -22,7 +22,7 @@ from remedis_jax.data.labels import infer_label_spec
 from remedis_jax.data.manifest import Columns, read_manifest
 from remedis_jax.data.sources import ImageSource, SubsetSource, load_in_memory
 from remedis_jax.data.splits import nested_subsets, split_by_group
-from remedis_jax.errors import UserError
+from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.evaluation import representation
 from remedis_jax.evaluation.embed import features_of
 from remedis_jax.evaluation.histograms import HISTOGRAMS, write_histograms
@@ -33,19 +33,29 @@ from remedis_jax.training.metric_writers import write_failure
 _SHARE = 0.02
 
 
-def default_steps(images: int, labelled: int, batch_size: int, views: int = 2) -> int:
+# ours: measurements of a run, at most. More would show nothing more, and where steps are short for
+# their number of images, as on a pod, the numpy part of a measurement is what costs.
+_MEASUREMENTS = 50
+
+
+def default_steps(
+    images: int, labelled: int, batch_size: int, total_steps: int, views: int = 2
+) -> int:
     """Steps between two measurements, so that they cost at most 2% of the training.
 
     Counted in forward passes: a measurement takes one for each labelled image and three for each
-    other (as it is, and two views); a step about three for each view of each example.
+    other (as it is, and two views); a step about three for each view of each example. And at most
+    50 measurements in a run.
 
     Args:
         images: Unlabelled images looked at.
         labelled: Labelled images looked at.
         batch_size: Examples of a step.
+        total_steps: Of the run.
         views: Of an example.
     """
-    return max(1, math.ceil((3 * images + labelled) / (_SHARE * 3 * views * batch_size)))
+    by_cost = (3 * images + labelled) / (_SHARE * 3 * views * batch_size)
+    return max(1, math.ceil(by_cost), math.ceil(total_steps / _MEASUREMENTS))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,12 +75,14 @@ class Monitor:
         config: Of the run; the section `monitor` says what to look at.
         dataset: The run's training images.
         workdir: Where `histograms.jsonl` goes.
+        total_steps: Of the run.
 
     Raises:
         UserError: The labelled rows cannot be used, or are held-out test rows.
+        RunFailed: When called: features are not finite.
     """
 
-    def __init__(self, config: ConfigDict, dataset: Dataset, workdir: Path):
+    def __init__(self, config: ConfigDict, dataset: Dataset, workdir: Path, total_steps: int):
         settings, model, augment = config.monitor, config.model, config.augment
         self._encoder = BiTSpec.from_name(
             model.name, stem=model.stem, compute_dtype=model.compute_dtype
@@ -87,7 +99,7 @@ class Monitor:
         self._labelled = open_labelled(config) if settings.manifest else None
         labelled = len(self._labelled.labels) if self._labelled else 0
         self.every_steps = settings.steps or default_steps(
-            len(self._pool), labelled, config.batch_size
+            len(self._pool), labelled, config.batch_size, total_steps
         )
         self._path = Path(workdir) / HISTOGRAMS
         # What the user is told about the labels that are read; "" for none.
@@ -100,10 +112,17 @@ class Monitor:
 
     def __call__(self, params: Any, mesh: Mesh, step: int) -> dict[str, float]:
         def features(source, recipe, seed=0):
-            return features_of(
+            z = features_of(
                 params["encoder"], source, encoder=self._encoder, recipe=recipe,
                 size=self._size, mesh=mesh, seed=seed,
             )  # fmt: skip
+            if not np.isfinite(z).all():
+                raise RunFailed(
+                    f"The features of the encoder are not finite at step {step}.",
+                    "Lower optimizer.learning_rate, lengthen the warm-up, or check the weights "
+                    "of config.init.",
+                )
+            return z
 
         still = features(self._pool, self._still)
         first, second = (

@@ -6,11 +6,12 @@ BN has no affine part, eps 1e-5 and the biased variance of the *global* batch, s
 view; C is a sum over the global batch. Both are written for the whole batch and left to the
 compiler to distribute, so value and gradient are those of one device. (The authors' in-place
 all-reduce is not differentiated through: with W processes their gradient is 1/W of the true one,
-which LARS hides for weights but not for biases; their published rates belong to W = 16.)
+which LARS hides for weights but not for biases and norms. Their published results are of 16 GPUs,
+so what they call a rate of 0.0048 for these is, by that inference, 0.0003 for the true gradient.)
 
 Defaults: authors-code: lambda 0.0051, projector 8192-8192-8192, BYOL's augmentation, LARS 0.2 for
-weights and 0.0048 for biases and norms, x batch / 256. Linear probe on ImageNet: 73.5% (ResNet-50,
-batch 2048, 1000 epochs), 71.4% at 300 epochs.
+weights and 0.0048 / 16 for biases and norms, x batch / 256. Linear probe on ImageNet: 73.5%
+(ResNet-50, batch 2048, 1000 epochs), 71.4% at 300 epochs.
 """
 
 import dataclasses

@@ -7,8 +7,9 @@ one image falls back to two crops of it. The loss is NT-Xent as in SimCLR.
 A batch holds each case at most once (`data.pipeline.TrainStream`, mode "cases"), so the other
 images of a case are never negatives: the paper leaves this open, and pairs of the same case within
 a batch would push together what the method wants apart. It is a stage after SimCLR, short and with
-small batches (micle: batch 128, LARS 0.1). Published gain over supervised ImageNet pre-training:
-6.7% top-1 in dermatology, 1.1% mean AUC on chest X-rays (abstract).
+small batches (batch 128, LARS 0.1, from memory of the appendix, unverified). Published gain over
+supervised ImageNet pre-training: 6.7% top-1 in dermatology, 1.1% mean AUC on chest X-rays
+(abstract).
 """
 
 import dataclasses

@@ -113,7 +113,8 @@ def nt_xent(
 
     Collectives: one all-gather of both views' embeddings and one all-reduce of three numbers
     forward, one reduce-scatter backward. Memory beside the embeddings and the gradient of the
-    gathered ones: one block of at most `max_logits_mib` of logits and its gradient. Where gathered
+    gathered ones: about three blocks of at most `max_logits_mib` each (logits, exponentials,
+    gradient). Where gathered
     embeddings and their gradient would take more than `max_gathered_mib`, embeddings go round the
     devices instead (`objectives.ring`): two rounds of neighbour messages, and memory that does not
     grow with the number of devices.

@@ -13,7 +13,8 @@ examples under both augmentations: the invariance penalty. No public code trains
 the appendix of the paper fixes could not be read; these are named options, with what was chosen:
 
 - `kl_direction`: "forward" KL(p12 | p21), "reverse" KL(p21 | p12), or "symmetric", their mean.
-  Chosen: symmetric, since the paper's sum runs over all ordered pairs of augmentations.
+  Chosen: symmetric, since the paper's sum runs over all ordered pairs of augmentations; the mean
+  and not that sum, so that `alpha` weighs the same in all three (2 alpha for the sum).
 - `kl_stop_gradient`: which side of each KL is a constant: "second" (the reference), "first" or
   "none". Chosen: "second"; each view is drawn to the other as it stands.
 - `alpha` 1 and `temperature` 0.1: from memory of the paper, unverified.
@@ -37,7 +38,6 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from remedis_jax.errors import UserError
 from remedis_jax.models.heads import MLP
 from remedis_jax.objectives.heads import apply_per_view, init_head, init_statistics
 from remedis_jax.objectives.momentum import copy_of, cosine_decay_to_one, moved
@@ -48,6 +48,7 @@ from remedis_jax.objectives.nt_xent import (
     l2_normalise,
     similarities,
 )
+from remedis_jax.objectives.options import KL_DIRECTIONS, KL_STOP_GRADIENTS
 from remedis_jax.objectives.row_blocks import (
     MAX_LOGITS_MIB,
     rows_per_block,
@@ -55,9 +56,6 @@ from remedis_jax.objectives.row_blocks import (
 )
 from remedis_jax.objectives.spread import spread
 from remedis_jax.objectives.views import Views
-
-KL_DIRECTIONS = ("forward", "reverse", "symmetric")
-KL_STOP_GRADIENTS = ("first", "second", "none")
 
 
 def _kl(log_p: jax.Array, log_q: jax.Array, stop_gradient: str) -> jax.Array:
@@ -176,9 +174,6 @@ class RELIC:
         hidden_dim: Width of the critic's hidden layer.
         head_dim: Dimension of the embeddings.
         max_logits_mib: See `row_blocks.rows_per_block`.
-
-    Raises:
-        UserError: An option is none of its choices.
     """
 
     views: Views
@@ -195,17 +190,6 @@ class RELIC:
 
     keys_per_example: ClassVar[int] = 2
     decomposes: ClassVar[bool] = False
-
-    def __post_init__(self):
-        for name, choices in (
-            ("kl_direction", KL_DIRECTIONS),
-            ("kl_stop_gradient", KL_STOP_GRADIENTS),
-            ("target_network", ("ema", "none")),
-        ):
-            if getattr(self, name) not in choices:
-                raise UserError(
-                    f"objective.{name} is {getattr(self, name)!r}.", f"Use {', '.join(choices)}."
-                )
 
     @property
     def projection_head(self) -> MLP:

@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from remedis_jax.objectives.row_blocks import split_blocks
+
 _SELF = -1e9
 
 
@@ -33,7 +35,7 @@ def ring_sums(
         views: float32 [2, n, d], this device's embeddings of unit length.
         axes: The mesh axes that the batch is split over.
         temperature: Positive.
-        block: Divides n; rows that are compared at a time, with 2n columns.
+        block: Rows that are compared at a time with 2n columns, at most n.
 
     Returns:
         float32 [3], equal on all devices: cross-entropy of all 2N rows, how many first views have
@@ -176,13 +178,17 @@ def _beaten(logits, positive, earlier):
     return ((logits > positive) | ((logits == positive) & earlier)).any(axis=1)
 
 
-def _by_blocks(function, parts, block):
-    """`function` of [block, ...] parts of [n, ...] arrays, results joined again."""
-    if parts[0].shape[0] == block:
-        return function(parts)
-    blocks = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), parts)
-    results = lax.map(function, blocks)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+def _by_blocks(function, tree, block):
+    """`function` of parts of [n, ...] arrays, `block` rows at a time, results joined again."""
+    parts, rest = split_blocks(tree, block)
+    if jax.tree.leaves(parts)[0].shape[0] > 1:
+        results = lax.map(function, parts)
+        results = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+    else:
+        results = function(jax.tree.map(lambda part: part[0], parts))
+    if rest is None:
+        return results
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), results, function(rest))
 
 
 def _pass_on(x, axes, devices):

@@ -9,6 +9,7 @@ and what is held is one block of logits and one gradient of the columns.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,10 @@ MAX_LOGITS_MIB = 16.0
 
 
 def rows_per_block(rows: int, columns: int, max_logits_mib: float) -> int:
-    """The memory rule: the largest divisor of `rows` whose float32 logits fit.
+    """The memory rule: as few and as equal blocks as have float32 logits that fit.
+
+    A divisor of `rows` is taken where one is at least half as large as would fit, so that no block
+    is left over.
 
     Args:
         rows: Local rows.
@@ -39,8 +43,24 @@ def rows_per_block(rows: int, columns: int, max_logits_mib: float) -> int:
     """
     if not max_logits_mib > 0:
         raise ValueError(f"max_logits_mib must be positive, not {max_logits_mib}")
-    fitting = max_logits_mib * 2**20 / (4 * columns)
-    return max(b for b in range(1, rows + 1) if rows % b == 0 and (b == 1 or b <= fitting))
+    fitting = max(1, min(rows, max_logits_mib * 2**20 // (4 * columns)))
+    divisor = max(b for b in range(1, int(fitting) + 1) if rows % b == 0)
+    if 2 * divisor >= fitting:
+        return divisor
+    return math.ceil(rows / math.ceil(rows / fitting))
+
+
+def split_blocks(tree: Any, block: int) -> tuple[Any, Any]:
+    """[n, ...] -> [n // block, block, ...] and the rest [n % block, ...], None where there is none.
+
+    Args:
+        tree: Pytree of arrays of one length n.
+        block: At most n.
+    """
+    count = jax.tree.leaves(tree)[0].shape[0] // block
+    parts = jax.tree.map(lambda x: x[: count * block].reshape(count, block, *x.shape[1:]), tree)
+    rest = jax.tree.map(lambda x: x[count * block :], tree)
+    return parts, rest if jax.tree.leaves(rest)[0].shape[0] else None
 
 
 def sum_over_row_blocks(
@@ -61,7 +81,7 @@ def sum_over_row_blocks(
         columns: Pytree of float arrays that get a gradient.
         row_constants: Pytree of arrays [n, ...] without gradient.
         constants: Pytree of arrays without gradient.
-        block: Divides n.
+        block: Rows at a time, at most n; the last block may have fewer.
 
     Returns:
         What `block_sum` would return for all rows at once.
@@ -75,10 +95,8 @@ def _sum(block_sum, block, rows, columns, row_constants, constants):
         value = block_sum(part[0], columns, part[1], constants)
         return jax.tree.map(jnp.add, total, value), None
 
-    parts = _blocks((rows, row_constants), block)
-    first = jax.tree.map(lambda part: part[0], parts)
-    start = _zeros(jax.eval_shape(block_sum, first[0], columns, first[1], constants), rows)
-    return _scan(add, start, parts)[0]
+    like = jax.eval_shape(block_sum, rows, columns, row_constants, constants)
+    return _scan(add, _zeros(like, rows), (rows, row_constants), block)[0]
 
 
 def _forward(block_sum, block, rows, columns, row_constants, constants):
@@ -88,11 +106,9 @@ def _forward(block_sum, block, rows, columns, row_constants, constants):
         value, (d_rows, d_columns) = differentiated(part[0], columns, part[1], constants)
         return jax.tree.map(jnp.add, total, (value, d_columns)), d_rows
 
-    parts = _blocks((rows, row_constants), block)
-    first = jax.tree.map(lambda part: part[0], parts)
-    sums = _zeros(jax.eval_shape(block_sum, first[0], columns, first[1], constants), rows)
-    (sums, d_columns), d_rows = _scan(add, (sums, _zeros(columns, rows)), parts)
-    d_rows = jax.tree.map(lambda d, like: d.reshape(like.shape), d_rows, rows)
+    sums = _zeros(jax.eval_shape(block_sum, rows, columns, row_constants, constants), rows)
+    start = (sums, _zeros(columns, rows))
+    (sums, d_columns), d_rows = _scan(add, start, (rows, row_constants), block)
     return sums, (d_rows, d_columns)
 
 
@@ -104,17 +120,18 @@ def _backward(block_sum, block, gradients, cotangents):
 _sum.defvjp(_forward, _backward)
 
 
-def _blocks(tree, block):
-    """[n, ...] -> [n / block, block, ...]."""
-    return jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), tree)
-
-
-def _scan(add, start, parts):
-    """`lax.scan`; without a loop where there is one block."""
+def _scan(add, total, tree, block):
+    """`lax.scan` over blocks of rows, without a loop where there is one; outputs joined again."""
+    parts, rest = split_blocks(tree, block)
     if jax.tree.leaves(parts)[0].shape[0] > 1:
-        return lax.scan(add, start, parts)
-    total, out = add(start, jax.tree.map(lambda part: part[0], parts))
-    return total, jax.tree.map(lambda x: x[None], out)
+        total, out = lax.scan(add, total, parts)
+        out = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+    else:
+        total, out = add(total, jax.tree.map(lambda part: part[0], parts))
+    if rest is None:
+        return total, out
+    total, last = add(total, rest)
+    return total, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, last)
 
 
 def _zeros(like, rows):

@@ -6,7 +6,8 @@ v1 and v2 differ in the head (2 or 3 dense layers) and in the size of the networ
 Defaults are those of the REMEDIS code (google-research/medical-ai-research-foundations):
 temperature 0.1, two-layer head of 128, both views in one BatchNorm. At scale, linear probe on
 ImageNet: v1 69.1% (ResNet-50, batch 4096, 1000 epochs), v2 71.7% (ResNet-50) and 77.4%
-(ResNet-152 2x) (google-research/simclr, README).
+(ResNet-152 2x) (google-research/simclr, README). The paper's v2 figures are with a queue of a
+momentum network, which that code and this one leave out.
 """
 
 import dataclasses

@@ -7,8 +7,9 @@
 Variance and covariance are unbiased and of the *global* batch, written for the whole batch and left
 to the compiler to distribute.
 
-Defaults: authors' 25, 25, 1 and projector 8192-8192-8192. lightly's re-implementation reaches 63.0%
-(linear probe on ImageNet, ResNet-50, 100 epochs, batch 256).
+Defaults: authors-code (facebookresearch/vicreg, main_vicreg.py): 25, 25, 1, expander
+8192-8192-8192, Barlow Twins' views. Linear probe on ImageNet: 73.2% (ResNet-50, 1000 epochs, their
+README); lightly's re-implementation has 63.0% at 100 epochs and batch 256.
 """
 
 import dataclasses

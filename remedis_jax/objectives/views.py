@@ -100,9 +100,10 @@ class Views:
         pairs, count = keys.shape
         if images.ndim == 4:
             images = jnp.broadcast_to(images[:, None], (pairs, count, *images.shape[1:]))
-        if len(set(self.recipes)) == 1:
-            # One program for all views. The views of an example stay neighbours: concatenating
-            # [first views; second views] would move images between devices.
+        if len(set(self.recipes)) == 1 and self.recipes[0].blur_sigma != "per_batch":
+            # One program for all views, where those of a batch do not share a sigma each. The views
+            # of an example stay neighbours: concatenating [first views; second views] would move
+            # images between devices.
             flat = images.reshape(pairs * count, *images.shape[2:])
             views = self.recipes[0](keys.reshape(pairs * count), flat, self.size)
             return views.reshape(pairs, count, *views.shape[1:])

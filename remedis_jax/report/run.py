@@ -66,13 +66,15 @@ def report_from_run(
     finished = (workdir / "result.json").is_file()
     step = int(history["step"].max())
     loss = history.dropna(subset="loss")["loss"].iloc[-1]
+    # A run that goes on from a checkpoint makes the measurements after it once more.
+    histograms = [row for row in read_histograms(workdir / HISTOGRAMS) if row["step"] <= step]
     document = Document(
         f"Run {workdir.resolve().name}",
         f"The run {'is finished' if finished else 'is not finished'}: step {step:,}, "
         f"loss {loss:.4g}.",
         (
             Section("Training", "![Loss and learning rate over steps](figures/training.png)"),
-            *monitor_sections(history, read_histograms(workdir / HISTOGRAMS), config, out_dir),
+            *monitor_sections(history, histograms, config, out_dir),
             Section("Metrics", markdown_table(table)),
             Section("How to read this", READING),
             Section("Limits", LIMITS),

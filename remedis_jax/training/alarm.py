@@ -20,6 +20,9 @@ ACTIONS = ("warn", "stop", "off")
 EVERY_STEP = ("feature_std", "embedding_std")
 WATCHED = (*EVERY_STEP, "monitor_rankme")
 
+# ours: at this spread, or rank, embeddings are one point to rounding, whatever they were before.
+_NOTHING = {"feature_std": 1e-3, "embedding_std": 1e-3, "monitor_rankme": 1.0}
+
 # ours: what is measured once in many steps, on the same images each time, is not noise.
 _MONITOR_PATIENCE = 2
 
@@ -27,14 +30,14 @@ _MONITOR_PATIENCE = 2
 class CollapseAlarm:
     """Looks at every line of metrics, in order.
 
-    Collapsed is what stays below `ratio` times its value at the start of the run for `patience`
-    steps in a row. The start and not a fixed number is the measure, since the features of a fresh
-    network are all much alike too.
+    Collapsed is what stays below `ratio` times the highest value that it had in the run for
+    `patience` steps in a row, or is nothing from the beginning. The run's own values and not a
+    fixed number are the measure, since the features of a fresh network are all much alike too.
 
     Args:
-        action: "warn" once, "stop" the run, or "off".
-        ratio: Between 0 and 1. Healthy runs of all methods here fell to 0.47 and deliberately
-            collapsed ones to 0.16 (ours: 0.25).
+        action: "warn" once for each of `WATCHED`, "stop" the run, or "off".
+        ratio: Between 0 and 1. Healthy runs of all methods here stayed above 0.53 and deliberately
+            collapsed ones fell to 0.16 (ours: 0.25).
         patience: Steps in a row, 1 or more (ours: 20). For the monitor's metrics it is two
             measurements.
 
@@ -50,7 +53,7 @@ class CollapseAlarm:
         if patience < 1:
             raise UserError(f"alarm.patience is {patience}.", "Use a whole number of 1 or more.")
         self._action, self._ratio, self._patience = action, ratio, patience
-        self._start: dict[str, float] = {}
+        self._highest: dict[str, tuple[float, int]] = {}
         self._low: dict[str, int] = {}
         self._warned: set[str] = set()
 
@@ -58,34 +61,38 @@ class CollapseAlarm:
         """Takes in one line of metrics.
 
         Returns:
-            A warning, the first time that there is reason for one; otherwise None.
+            A warning, the first time that there is reason for one for a metric; otherwise None.
 
         Raises:
             RunFailed: There is reason for one and the action is "stop".
         """
-        for name in WATCHED:
-            if self._action == "off" or name not in metrics:
-                continue
-            value = metrics[name]
-            start = self._start.setdefault(name, value)
-            low = not value >= self._ratio * start or not math.isfinite(value)
-            self._low[name] = self._low.get(name, 0) + 1 if low else 0
-            patience = self._patience if name in EVERY_STEP else _MONITOR_PATIENCE
-            if self._low[name] < patience or name in self._warned:
-                continue
-            self._warned.add(name)
-            problem = (
-                f"The embeddings have collapsed: {name} is {value:.3g} at step {step} and was "
-                f"{start:.3g} at the start."
-            )
-            remedy = (
-                "Lower optimizer.learning_rate, lengthen the warm-up, or check that the views "
-                "still show what tells images apart; alarm.action=off silences this."
-            )
-            if self._action == "stop":
-                raise RunFailed(problem, remedy)
-            return f"warning: {problem} {remedy}"
-        return None
+        if self._action == "off":
+            return None
+        warnings = [self._look_at(name, step, metrics[name]) for name in WATCHED if name in metrics]
+        return "\n".join(filter(None, warnings)) or None
+
+    def _look_at(self, name: str, step: int, value: float) -> str | None:
+        highest, when = self._highest.get(name, (-math.inf, step))
+        if value > highest:
+            highest, when = self._highest[name] = value, step
+        # Comparisons that are also right for what is not a number.
+        enough = value > max(_NOTHING[name], self._ratio * highest)
+        self._low[name] = 0 if enough else self._low.get(name, 0) + 1
+        patience = self._patience if name in EVERY_STEP else _MONITOR_PATIENCE
+        if self._low[name] < patience or name in self._warned:
+            return None
+        self._warned.add(name)
+        before = f" and was {highest:.3g} at step {when}" if when < step else ""
+        problem = (
+            f"The embeddings have collapsed: {name} is {value:.3g} at step {step}{before}."
+        )
+        remedy = (
+            "Lower optimizer.learning_rate, lengthen the warm-up, or check that the views "
+            "still show what tells images apart; alarm.action=off silences this."
+        )
+        if self._action == "stop":
+            raise RunFailed(problem, remedy)
+        return f"warning: {problem} {remedy}"
 
     def replay(self, path: Path, last_step: int) -> None:
         """Takes in what an interrupted run had written up to the step it goes on from.

@@ -16,6 +16,7 @@ from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiTSpec
 from remedis_jax.objectives.interface import Objective
 from remedis_jax.objectives.methods import METHODS
+from remedis_jax.objectives.options import check_options
 from remedis_jax.objectives.supervised import Supervised
 from remedis_jax.objectives.views import Views, in_chunks
 from remedis_jax.training import schedules
@@ -90,11 +91,12 @@ def make_objective(
     if config.stage not in METHODS:
         return Supervised(views, classes=len(classes), **config.objective)
     method = METHODS[config.stage]
+    check_options(config.stage, config.objective.to_dict())
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in config.objective.items()}
     if "total_steps" in {field.name for field in dataclasses.fields(method)}:
         settings["total_steps"] = plan.total_steps
     queue = settings.get("queue_size")
-    if queue is not None and (queue < 1 or queue % config.batch_size):
+    if queue is not None and queue % config.batch_size:
         raise UserError(
             f"objective.queue_size {queue} is no multiple of batch_size {config.batch_size}.",
             f"Use a multiple, e.g. {max(queue // config.batch_size, 1) * config.batch_size}.",

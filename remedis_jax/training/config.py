@@ -131,7 +131,7 @@ def stage_config(stage: str) -> ConfigDict:
                 "allow_outside": False,
             },
             # What to do when the embeddings collapse: warn | stop | off. Collapsed is what stays
-            # below `ratio` times its value at the start for `patience` steps (all ours).
+            # below `ratio` times its highest value for `patience` steps (all ours).
             "alarm": {"action": "warn", "ratio": 0.25, "patience": 20},
         }
     )

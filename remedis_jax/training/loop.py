@@ -97,7 +97,8 @@ def train(
         dataset: Training rows.
         evaluations: By name; their metrics are written as `NAME_METRIC`.
         title: What progress lines begin with.
-        announce: Called with a line for the user, such as what loss to expect at the start.
+        announce: Called with a line for the user, such as what loss to expect at the start; in
+            the first of several processes.
 
     Raises:
         UserError: The folder belongs to another config, or the config does not fit the data.
@@ -120,7 +121,8 @@ def train(
     finished = workdir / "result.json"
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
-    parent = load_artifact(config.init) if config.init else None
+    with processes.together():
+        parent = load_artifact(config.init) if config.init else None
 
     # --- State: a checkpoint of this run > weights of another > random --------------------------
     with Checkpoints(
@@ -140,7 +142,7 @@ def train(
         alarm = CollapseAlarm(**config.alarm)
         alarm.replay(workdir / "metrics.jsonl", first)
         chance = built.objective.chance_loss(config.batch_size)
-        if first == 0 and chance is not None:
+        if first == 0 and chance is not None and processes.is_first():
             announce(f"embeddings that tell nothing would give a loss of {chance:.4g}")
 
         # --- Steps ------------------------------------------------------------------------------
@@ -219,11 +221,12 @@ def run_steps(
             announce(warning)
 
     def measure(wanted):
-        """Evaluates what is wanted on the parameters of this step."""
+        """Evaluates what is wanted on the parameters that would be saved at this step."""
         nonlocal clock
         for name in wanted:
             start = time.monotonic()
-            scores = dict(evaluations[name].evaluate(state.params, mesh, step))
+            params = state.params if state.ema_params is None else state.ema_params
+            scores = dict(evaluations[name].evaluate(params, mesh, step))
             scores["seconds"] = round(time.monotonic() - start, 3)
             record(step, {f"{name}_{key}": value for key, value in scores.items()})
         clock = time.monotonic()
@@ -313,6 +316,12 @@ def is_new(workdir: Path) -> bool:
     return not (workdir / "metrics.jsonl").is_file()
 
 
+# What a run may go on with changed: nothing that its weights depend on.
+_FREE_KEYS = (
+    "alarm.action", "alarm.ratio", "alarm.patience", "checkpoints_to_keep", "data.workers"
+)  # fmt: skip
+
+
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
     """Checks that a run's folder is new or of the same config.
 
@@ -321,7 +330,13 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
     """
     path = workdir / "config.json"
     if path.is_file():
-        keys = differing_keys(json.loads(path.read_text()), to_json(config))
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error}).", "Restore it, or choose another --workdir."
+            ) from error
+        keys = [key for key in differing_keys(earlier, to_json(config)) if key not in _FREE_KEYS]
         if keys:
             raise UserError(
                 f"{workdir} belongs to a run with another config: {', '.join(keys[:5])} "
@@ -336,7 +351,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
 
 
 def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Creates a run's folder with its config, or finds that it is there already.
+    """Creates a run's folder with its config, or goes on with the one that is there.
 
     Raises:
         UserError: As `check_workdir`, or it is a file.
@@ -344,8 +359,6 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
     """
     check_workdir(workdir, config)
     path = workdir / "config.json"
-    if path.is_file():
-        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, to_json(config))
@@ -432,8 +445,10 @@ def make_card(
     }
 
 
-# ours: steps between the moments when several processes ask each other whether to stop.
-_ASK_STEPS = 5
+# ours: seconds and steps between the moments when several processes ask each other whether to
+# stop; schedulers leave half a minute or so between SIGTERM and SIGKILL.
+_ASK_SECONDS = 2.0
+_ASK_STEPS = 20
 
 
 class StopSignal:
@@ -441,6 +456,8 @@ class StopSignal:
 
     def __init__(self):
         self.received = ""
+        self._next_ask = 0
+        self._asked = (0, time.monotonic())
         self._previous: dict[int, Any] = {}
 
     def __enter__(self):
@@ -460,10 +477,17 @@ class StopSignal:
         """Whether to stop after this step: all processes at the same one.
 
         Several processes ask each other every few steps only, since asking waits for the slowest.
+        How many, they agree on as well, by the slowest one's clock.
         """
-        if jax.process_count() > 1 and step % _ASK_STEPS:
+        if step < self._next_ask:
             return False
-        return processes.any_process(bool(self.received))
+        now = time.monotonic()
+        seconds = (now - self._asked[1]) / max(step - self._asked[0], 1)
+        stop, slowest = processes.largest((float(bool(self.received)), seconds))
+        self._asked = step, now
+        if jax.process_count() > 1:
+            self._next_ask = step + int(np.clip(_ASK_SECONDS / max(slowest, 1e-9), 1, _ASK_STEPS))
+        return bool(stop)
 
     def _note(self, number, frame):
         self.received = signal.Signals(number).name

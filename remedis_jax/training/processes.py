@@ -6,10 +6,12 @@ metrics and weights; checkpoints are written by all, into a folder that all of t
 """
 
 import contextlib
+import importlib.util
 import os
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -21,7 +23,9 @@ DISTRIBUTED = ("auto", "on", "off")
 
 
 def several_expected(environment: dict[str, str] | None = None) -> bool:
-    """Whether this process was started as one of several, by SLURM or on a Cloud TPU pod.
+    """Whether this process was started as one of several, by SLURM or on Cloud TPUs.
+
+    A TPU machine always is: what jax reads from its metadata says how many there are, one perhaps.
 
     Args:
         environment: Environment variables; those of this process by default.
@@ -30,7 +34,21 @@ def several_expected(environment: dict[str, str] | None = None) -> bool:
     tasks = variables.get("SLURM_STEP_NUM_TASKS", variables.get("SLURM_NTASKS", "1"))
     # SLURM_PROCID is set by srun; a batch script by itself is one process, whatever it was given.
     slurm = "SLURM_PROCID" in variables and "SLURM_STEP_ID" in variables and int(tasks) > 1
-    return slurm or "," in variables.get("TPU_WORKER_HOSTNAMES", "")
+    workers = variables.get("TPU_PROCESS_ADDRESSES", variables.get("TPU_WORKER_HOSTNAMES"))
+    if slurm or workers is not None:
+        return slurm or "," in workers
+    # The form in which jax is told that there is no metadata server.
+    return "TPU_SKIP_MDS_QUERY" not in variables and _has_tpu()
+
+
+def _has_tpu() -> bool:
+    """Whether this machine has TPU chips and jax can use them."""
+    if importlib.util.find_spec("libtpu") is None:
+        return False
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    is_google = any(path.read_text().strip() == "0x1ae0" for path in vendors)
+    devices = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
+    return is_google and bool(devices)
 
 
 def start_processes(
@@ -94,7 +112,8 @@ def _initialize(
         raise RunFailed(
             f"The processes of this run could not find each other{where} ({reason}).",
             "Check that process 0 runs and that its port is reachable and free; on other clusters "
-            "than SLURM and Cloud TPU give --coordinator, --processes and --process-id.",
+            "than SLURM and Cloud TPU give --coordinator, --processes and --process-id; a single "
+            "process needs --distributed off.",
         ) from error
 
 
@@ -137,6 +156,15 @@ def any_process(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))
 
 
+def largest(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The largest of each number over all processes; every process must ask at the same point."""
+    if jax.process_count() == 1:
+        return values
+    return tuple(
+        multihost_utils.process_allgather(np.array(values, np.float64)).max(axis=0).tolist()
+    )
+
+
 def wait_for_all(name: str) -> None:
     """Returns when every process has come here."""
     if jax.process_count() > 1:
@@ -155,7 +183,7 @@ def together() -> Iterator[None]:
     failure = None
     try:
         yield
-    except RemedisError as error:
+    except Exception as error:
         failure = error
     failed = any_process(failure is not None)
     if failure is not None:

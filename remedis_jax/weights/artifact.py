@@ -69,11 +69,18 @@ def save_artifact(path: Path, params: Mapping[str, Any], card: Mapping[str, Any]
 
     Returns:
         sha256 of the file. The same parameters and card give the same bytes.
+
+    Raises:
+        OSError: It cannot be written.
     """
     path = Path(path)
     temporary = path.with_suffix(".tmp")
     metadata = {METADATA_KEY: json.dumps(card, sort_keys=True)}
-    save_file(flatten(params), temporary, metadata=metadata)
+    try:
+        save_file(flatten(params), temporary, metadata=metadata)
+    except SafetensorError as error:
+        # What safetensors makes of a full disk.
+        raise OSError(str(error)) from error
     os.replace(temporary, path)
     return file_sha256(path)
 

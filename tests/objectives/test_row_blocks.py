@@ -16,6 +16,8 @@ from remedis_jax.objectives.row_blocks import rows_per_block, sum_over_row_block
         (2048, 16384, float("inf"), 2048),
         (2048, 16384, 1e-9, 1),
         (30, 100, 100 * 4 * 7 / 2**20, 6),  # 7 would fit, 6 divides
+        (31, 100, 100 * 4 * 7 / 2**20, 7),  # 1 divides; 7, 7, 7, 7, 3 fits
+        (4106, 8212, 16, 457),  # of 510 that fit: eight of 457, one of 450
     ],
 )
 def test_memory_rule(rows, columns, mib, expected):
@@ -33,7 +35,7 @@ def block_sum(rows, columns, weights, offset):
     return (jax.nn.logsumexp(products, axis=1) * weights).sum(), {"rows": weights.sum()}
 
 
-@pytest.mark.parametrize("block", [1, 3, 12])
+@pytest.mark.parametrize("block", [1, 3, 5, 7, 12])
 def test_blocks_give_the_value_and_gradient_of_the_whole(block):
     generator = np.random.default_rng(0)
     rows = {"a": jnp.asarray(generator.standard_normal((12, 5)), jnp.float32)}

@@ -29,6 +29,19 @@ def test_a_dip_and_a_low_start_are_no_collapse():
     assert not feed(CollapseAlarm(patience=3), [0.02] * 9)
 
 
+def test_a_fall_after_a_rise_is_a_collapse_and_so_is_nothing_from_the_start():
+    assert list(feed(CollapseAlarm(patience=3), [0.05, 0.3, 0.6, 0.1, 0.1, 0.1])) == [6]
+    warnings = feed(CollapseAlarm(patience=3), [1e-5, 2e-5, 1e-5, 1e-5], "embedding_std")
+    assert list(warnings) == [3]
+
+
+def test_both_ends_are_judged_on_the_same_line():
+    alarm = CollapseAlarm(patience=1)
+    alarm.look(1, {"feature_std": 0.4, "embedding_std": 1.0})
+    warning = alarm.look(2, {"feature_std": 0.01, "embedding_std": 0.01})
+    assert "feature_std" in warning and "embedding_std" in warning
+
+
 def test_not_a_number_is_a_collapse():
     assert feed(CollapseAlarm(patience=2), [0.4, float("nan"), float("nan")])
 

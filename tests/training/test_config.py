@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from remedis_jax.errors import UserError
+from remedis_jax.training.build import make_objective, make_plan
 from remedis_jax.training.config import (
     apply_overrides,
     differing_keys,
@@ -13,6 +14,7 @@ from remedis_jax.training.config import (
     stage_config,
     to_json,
 )
+from remedis_jax.training.sharding import make_mesh
 
 ROOT = Path(__file__).parents[2]
 STAGE_CONFIGS = sorted(
@@ -72,6 +74,27 @@ def test_a_duration_given_in_another_unit_takes_the_place_of_the_configs():
 def test_wrong_overrides_are_refused_with_a_hint(override, message):
     with pytest.raises(UserError, match=message):
         apply_overrides(stage_config("simclr"), (override,))
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "message"),
+    [
+        ("simclr", "convention=both", "sum, mean"),
+        ("simclr", "temperature=0.0", "above 0"),
+        ("simclr", "head_layers=0", "at least 1"),
+        ("relic", "alpha=-1.0", "at least 0"),
+        ("relic", "kl_direction=sideways", "symmetric"),
+        ("byol", "momentum=1.5", "at most 1"),
+        ("byol", "hidden_dim=0", "at least 1"),
+        ("barlow_twins", "projector=()", "widths"),
+        ("moco_v2", "queue_size=100", "multiple"),
+    ],
+)
+def test_wrong_options_of_a_method_are_refused_before_anything_runs(method, option, message):
+    config = load_config(f"experiments/contrastive/{method}.py", (f"objective.{option}",))
+    plan = make_plan(config, 1000)
+    with pytest.raises(UserError, match=f"objective.{option.partition('=')[0]} .*{message}"):
+        make_objective(config, plan, make_mesh(1), ())
 
 
 def test_unknown_files_and_stages_are_refused(tmp_path):
