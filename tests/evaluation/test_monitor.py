@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import remedis_jax
-from remedis_jax.errors import UserError
+from remedis_jax.errors import RunFailed, UserError
+from remedis_jax.evaluation import monitor
 from remedis_jax.evaluation.histograms import read_histograms
 from remedis_jax.evaluation.monitor import default_steps
 from remedis_jax.models import bit
@@ -82,6 +84,13 @@ def test_held_out_labels_are_refused(train, tiny_phantom):
         train("run", f"data.held_out=({held_out},)", "monitor.where={'split': ['train', 'test']}")
     with pytest.raises(UserError, match=r"monitor\.labels"):
         train("other", "monitor.labels=()")
+
+
+def test_features_that_are_not_finite_end_the_run_with_a_line(train, monkeypatch):
+    # Weights that are not finite will not do here: XLA's max on CPUs takes 0 of (NaN, 0).
+    monkeypatch.setattr(monitor, "features_of", lambda *_, **__: np.full((24, 8), np.nan))
+    with pytest.raises(RunFailed, match="not finite at step 0"):
+        train("run")
 
 
 def test_default_pace_keeps_to_two_percent():

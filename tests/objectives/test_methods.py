@@ -1,10 +1,13 @@
 """Every method as a whole: value, gradient and state on one device and on several, in parts too."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
 import pytest
 
+from remedis_jax.augment import get_recipe
 from remedis_jax.objectives.methods import METHODS
 from remedis_jax.training.sharding import (
     batch_sharding,
@@ -65,6 +68,17 @@ def test_devices_and_parts_change_nothing(name, single, make_objective, images, 
     assert_same_step(on_eight, want)
     in_parts = make_objective(name, make_mesh(2), micro_batch=4)
     assert_same_step(step_of(in_parts, images(name), image_keys), want)
+
+
+def test_views_share_a_recipe_but_not_the_sigma_of_a_batch(make_objective):
+    """blur_sigma='per_batch' (official-code) draws one sigma for each view of a batch."""
+    views = make_objective("simclr", make_mesh(1)).views
+    blur = get_recipe("eval", blur_probability=1.0, blur_sigma="per_batch")
+    # Of images below 40 pixels the official kernel is one pixel wide.
+    views = dataclasses.replace(views, recipes=(blur, blur), size=64)
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    made = views._make(noise, jax.random.split(jax.random.key(0), (4, 2)))
+    assert float(abs(made[:, 0] - made[:, 1]).max()) > 0.01
 
 
 @pytest.mark.parametrize("name", ["simclr", "moco_v3", "relic"])
