@@ -2,7 +2,8 @@
 
 Command:   python -m experiments.methods.compare phantom --out runs/methods/phantom
            python -m experiments.methods.compare ham10000 --data FOLDER --out runs/methods/ham10000
-           (FOLDER holds cifar10/ and ham10000/; --methods simclr,byol for some of them)
+           (FOLDER holds cifar10/ and ham10000/; --methods simclr,byol for some of them,
+           --steps 1200 for longer runs)
 Hardware:  two CPU cores.
 Time:      see docs/reproduction.md.
 Expected:  see docs/reproduction.md.
@@ -275,6 +276,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
     data: Annotated[Path | None, typer.Option(help="Folder with ham10000/ and cifar10/.")] = None,
     methods: Annotated[str, typer.Option(help="Which, separated by commas.")] = ",".join(METHODS),
+    steps: Annotated[int, typer.Option(help="Of each method; 0 for 260 or 300.", min=0)] = 0,
     tiny: Annotated[bool, typer.Option(help="A few steps only.")] = False,
 ) -> None:
     """Train every method on one pool and compare their features by k-NN."""
@@ -291,6 +293,9 @@ def main(
     announce = Announcer()
     with disk_errors():
         setting = phantom(out, tiny) if data is None else ham10000(out, data, tiny)
+        if steps:
+            with setting.contrastive.unlocked():
+                setting.contrastive.total_steps = float(steps)
         write(compare(setting, out, wanted, announce), out, announce)
 
 
