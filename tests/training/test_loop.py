@@ -32,7 +32,7 @@ def test_a_config_that_cannot_run_leaves_the_folder_free(tiny_phantom, tmp_path)
         train(tiny_phantom, tmp_path / "run", "supervised", "total_steps=3", "total_epochs=2")
     with pytest.raises(UserError, match="batch"):
         train(tiny_phantom, tmp_path / "run", "supervised", "batch_size=3", "devices=8")
-    assert train(tiny_phantom, tmp_path / "run", "supervised", "total_steps=1").steps == 1
+    assert not (tmp_path / "run").exists()
 
 
 # An untrained encoder gives all images nearly one embedding, and BatchNorm divides by what little
