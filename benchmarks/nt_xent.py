@@ -172,7 +172,7 @@ def measure(pairs: int, devices: int, dim: int, repeats: int) -> list[dict]:
     for run in runs.values():
         run()
     seconds = {name: [] for name in runs}
-    before = 0.0
+    before = float("inf")
     for _ in range(repeats):
         for name, run in runs.items():
             if before > LARGE_MIB:
