@@ -152,15 +152,18 @@ def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str
         UserError: `columns` has a role that does not exist.
     """
     from remedis_jax.training.config import stage_config
+    from remedis_jax.weights.contract import Contract
 
     data = stage_config("supervised").data
-    contract, trained = card["preprocessing"], card["columns"]
+    contract = Contract.from_json(card["preprocessing"])
+    # Imported weights were trained on no manifest.
+    trained = card.get("columns") or {}
     data.manifest = str(manifest)
-    data.size, data.channels = contract["working_size"], contract["channels"]
-    data.fit, data.to_grey = contract["fit"], contract["to_grey"]
-    data.labels = tuple(trained["labels"])
+    data.size, data.fit = contract.host.size, contract.host.fit
+    data.channels, data.to_grey = contract.channels, contract.to_grey
+    data.labels = tuple(trained.get("labels", ()))
     for role in ("image", "group", "site", "split"):
-        data[role] = trained[role]
+        data[role] = trained.get(role, data[role])
     for role, name in columns.items():
         if role == "label":
             data.labels = tuple(name.split(",")) if name else ()

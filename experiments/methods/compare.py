@@ -38,13 +38,14 @@ from remedis_jax.data.manifest import Columns, read_manifest
 from remedis_jax.data.phantom import PhantomSize, write_phantom
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.embed import features_of
-from remedis_jax.evaluation.predict import encoder_spec
 from remedis_jax.evaluation.representation import knn_predict, knn_scores
 from remedis_jax.objectives.methods import METHODS
 from remedis_jax.training.compilation_cache import enable_compilation_cache
 from remedis_jax.training.config import load_config, stage_config
 from remedis_jax.training.sharding import make_mesh
+from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import load_artifact
+from remedis_jax.weights.contract import Contract
 
 # ours: heads, queue and momentum for batches of 128 and a few hundred steps.
 SMALL = {
@@ -143,14 +144,14 @@ class Embedder:
 
     def __init__(self, setting: Setting, card: dict):
         self.setting, self.card, self.mesh = setting, card, make_mesh()
+        self.contract = Contract.from_json(card["preprocessing"])
         self.splits = {s: split_of(setting, card, s) for s in ("train", "val", "test")}
 
     def __call__(self, encoder, split: str) -> np.ndarray:
-        contract = self.card["preprocessing"]
+        name, options = self.contract.device
         return features_of(
             encoder, self.splits[split].source, encoder=encoder_spec(self.card),
-            recipe=get_recipe(contract["recipe"], **contract["options"]),
-            size=contract["size"], mesh=self.mesh,
+            recipe=get_recipe(name, **dict(options)), size=self.contract.size, mesh=self.mesh,
         )  # fmt: skip
 
     def labels(self, split: str) -> np.ndarray:
@@ -198,7 +199,7 @@ def compare(setting: Setting, out: Path, methods: list[str], announce) -> pd.Dat
     from remedis_jax.models.bit import BiT
     from remedis_jax.models.parameters import initialise
 
-    view = np.zeros((2, card["preprocessing"]["size"], card["preprocessing"]["size"], 3), "f")
+    view = np.zeros((2, embed.contract.size, embed.contract.size, 3), "f")
     untrained = initialise(BiT(encoder_spec(card)), setting.natural.seed, view)["params"]
     tables = {
         "untrained": evaluate("untrained", untrained, embed),

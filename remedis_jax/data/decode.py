@@ -1,6 +1,7 @@
 """An image file becomes uint8 pixels of one size, by these rules and no others.
 
-* JPEG, PNG, TIFF and BMP; a file with several pages or frames is refused.
+* JPEG, PNG, TIFF and BMP; a file with several pages or frames is refused. DICOM comes to 8 bits by
+  the rules of `data.dicom`, and then goes on by these.
 * The EXIF orientation is applied.
 * Palettes are looked up. Transparent pixels are laid over black, as the surround of a scan is.
 * 16-bit grey is scaled by its full range, ``round(v / 257)``. A file whose largest value is under
@@ -20,17 +21,15 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.messages import first_few
+from remedis_jax.data.resample import FITS, Fit, Resampling
 from remedis_jax.errors import UserError
 
-Fit = Literal["squash", "pad", "crop"]
-FITS = ("squash", "pad", "crop")
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 _GREY_MODES = ("1", "L")
 _COLOUR_MODES = ("RGB", "RGBX", "YCbCr")
@@ -100,13 +99,57 @@ def decode_image(
         UserError: The file cannot be read or decoded, or a rule refuses it.
     """
     check_working_format(size, channels, fit)
+    return Resampling(size, fit)(decode_pixels(image, channels, to_grey=to_grey, name=name))
+
+
+def decode_pixels(
+    image: bytes | str | os.PathLike | np.ndarray,
+    channels: int = 3,
+    *,
+    to_grey: bool = False,
+    name: str | None = None,
+) -> Image.Image:
+    """The whole image at its own size, 8 bits deep, by the rules of this module.
+
+    Args:
+        image: Path of the file, its bytes, or pixels: uint8 [H, W], [H, W, 1], [H, W, 3] or
+            [H, W, 4] (the last transparency), or uint16 [H, W]. Floats are refused, since nothing
+            says whether they mean 0 to 1 or 0 to 255.
+        channels: 1 or 3.
+        to_grey: Turn colour to luma where `channels` is 1.
+        name: What to call the image in an error; its path if None.
+
+    Returns:
+        An image of mode 'L' (one channel) or 'RGB' (three).
+
+    Raises:
+        UserError: It cannot be read or decoded, or a rule refuses it.
+    """
     try:
-        pixels = _eight_bit(_open(_read(image)), channels, to_grey)
-        return _to_array(_FIT[fit](pixels, size))
+        opened = _of_array(image) if isinstance(image, np.ndarray) else _open(_read(image))
+        return _eight_bit(opened, channels, to_grey)
     except _Unusable as error:
         if name is None:
-            name = "the image" if isinstance(image, bytes) else os.fspath(image)
+            unnamed = isinstance(image, bytes | np.ndarray)
+            name = "the image" if unnamed else os.fspath(image)
         raise UserError(f"{name}: {error.reason}.", error.remedy) from None
+
+
+def _of_array(pixels: np.ndarray) -> Image.Image:
+    squeezed = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    channels = squeezed.shape[2] if squeezed.ndim == 3 else 1
+    if squeezed.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in squeezed.shape:
+        raise _Unusable(
+            f"an array of shape {pixels.shape} is no image",
+            "Pass [height, width] or [height, width, 1, 3 or 4].",
+        )
+    if squeezed.dtype == np.uint8 or (squeezed.dtype == np.uint16 and channels == 1):
+        return Image.fromarray(squeezed)
+    raise _Unusable(
+        f"pixels of type {pixels.dtype} with {channels} channel(s) have no agreed range",
+        "Pass uint8 in 0..255 (or uint16 grey); for floats in 0..1: (255 * x).round()"
+        ".astype('uint8').",
+    )
 
 
 def check_working_format(size: int, channels: int, fit: str) -> None:
@@ -213,6 +256,11 @@ def _open(data: bytes) -> Image.Image:
         raise _Unusable(
             "the file is a web page and no image", "Download it again; the server sent an error."
         )
+    if data[128:132] == b"DICM":
+        # Here, since that module needs this one; and pydicom is an extra.
+        from remedis_jax.data.dicom import open_dicom
+
+        return open_dicom(data)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         # A multi-picture JPEG is a camera's photo with its own preview; the photo comes first.
@@ -220,7 +268,9 @@ def _open(data: bytes) -> Image.Image:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
     except Image.UnidentifiedImageError:
-        raise _Unusable("the file is not a JPEG, PNG, TIFF or BMP image, or is damaged") from None
+        raise _Unusable(
+            "the file is not a JPEG, PNG, TIFF or BMP image and not DICOM, or is damaged"
+        ) from None
     except Image.DecompressionBombError:
         raise _Unusable("the image has too many pixels", "Cut it into tiles.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
@@ -272,29 +322,3 @@ def _scale_16_bit(pixels: np.ndarray) -> np.ndarray:
         )
     # 257 = 65535 / 255; adding 128 rounds to nearest, as 257 is odd.
     return ((pixels + 128) // 257).astype(np.uint8)
-
-
-def _squash(image: Image.Image, size: int) -> Image.Image:
-    return image.resize((size, size), Image.Resampling.BICUBIC)
-
-
-def _pad(image: Image.Image, size: int) -> Image.Image:
-    # Not ImageOps.pad: it rounds the short side of a thin strip to 0 and returns a black square.
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    square = Image.new(image.mode, (size, size))
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    square.paste(resized, ((size - width) // 2, (size - height) // 2))
-    return square
-
-
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-
-
-_FIT = {"squash": _squash, "pad": _pad, "crop": _crop}
-
-
-def _to_array(image: Image.Image) -> np.ndarray:
-    pixels = np.array(image, np.uint8)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -5,6 +5,7 @@ and for nothing else, so that all kinds of source give the same batches. `array_
 this file holds one more kind.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from remedis_jax.data.decode import Fit, check_working_format, decode_image
+from remedis_jax.data.decode import check_working_format, decode_image
 from remedis_jax.data.manifest import Manifest
+from remedis_jax.data.resample import Fit
 from remedis_jax.errors import UserError
 
 # ours: half of a 16 GiB laptop.
@@ -42,44 +44,46 @@ class ImageSource(Protocol):
         """
 
 
-class ManifestSource:
-    """Image files, read and decoded at each use by the rules of `remedis_jax.data.decode`.
+class FileSource:
+    """Image files, read and prepared at each use.
 
-    The digest covers the paths and the sizes in bytes of the files and the working format; not
+    The digest covers the paths and the sizes in bytes of the files and how they are prepared; not
     the folder they lie in, so that a run can go on after the data has moved.
 
     Args:
         manifest: The images.
-        size: Side of the images in pixels.
-        channels: As for `decode_image`.
-        fit: As for `decode_image`.
-        to_grey: As for `decode_image`.
-        threads: Files decoded at a time in each process; the number of processors if None
+        prepare: From a path, and the keyword `name` for errors, to pixels [H, W, C]; can be
+            pickled.
+        image_shape: (H, W, C) of what `prepare` returns.
+        dtype: Of what `prepare` returns.
+        description: Of how it prepares, for the digest.
+        threads: Files prepared at a time in each process; the number of processors if None
             (ours).
 
     Raises:
-        UserError: The format is not possible, or a file is missing.
+        UserError: A file is missing.
     """
 
     def __init__(
         self,
         manifest: Manifest,
-        size: int,
-        channels: int = 3,
-        fit: Fit = "squash",
+        prepare: Callable[..., np.ndarray],
+        image_shape: tuple[int, int, int],
         *,
-        to_grey: bool = False,
+        dtype: np.dtype = np.uint8,
+        description: str,
         threads: int | None = None,
     ):
-        check_working_format(size, channels, fit)
-        self._format = {"size": size, "channels": channels, "fit": fit, "to_grey": to_grey}
+        self._prepare = prepare
+        self._image_shape = image_shape
+        self._dtype = np.dtype(dtype)
         self._folder = os.fspath(manifest.path.parent)
         self._images = manifest.images
         self._rows = manifest.rows
         self._manifest_path = os.fspath(manifest.path)
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads)
-        content = hashlib.sha256(repr(sorted(self._format.items())).encode())
+        content = hashlib.sha256(description.encode())
         for row, image in zip(self._rows, self._images, strict=True):
             try:
                 length = os.stat(os.path.join(self._folder, image)).st_size
@@ -96,23 +100,27 @@ class ManifestSource:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return self._format["size"], self._format["size"], self._format["channels"]
+        return self._image_shape
 
     @property
     def digest(self) -> str:
         return self._digest
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
-        batch = np.empty((len(indices), *self.image_shape), np.uint8)
-        for position, pixels in enumerate(self._pool.map(self._decode, indices)):
+        batch = np.empty((len(indices), *self.image_shape), self._dtype)
+        for position, pixels in enumerate(self._pool.map(self.prepared, indices)):
             batch[position] = pixels
         return batch
 
-    def _decode(self, index: int) -> np.ndarray:
+    def prepared(self, index: int) -> np.ndarray:
+        """One image, [H, W, C].
+
+        Raises:
+            UserError: It cannot be read, with its manifest, row and name.
+        """
         image = self._images[index]
-        return decode_image(
+        return self._prepare(
             os.path.join(self._folder, image),
-            **self._format,
             name=f"{self._manifest_path}: row {self._rows[index]} ({image})",
         )
 
@@ -122,6 +130,42 @@ class ManifestSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._pool = ThreadPoolExecutor(self._threads)
+
+
+class ManifestSource(FileSource):
+    """Image files, decoded at each use by the rules of `remedis_jax.data.decode`.
+
+    Args:
+        manifest: The images.
+        size: Side of the images in pixels.
+        channels: As for `decode_image`.
+        fit: As for `decode_image`.
+        to_grey: As for `decode_image`.
+        threads: As for `FileSource`.
+
+    Raises:
+        UserError: The format is not possible, or a file is missing.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        size: int,
+        channels: int = 3,
+        fit: Fit = "squash",
+        *,
+        to_grey: bool = False,
+        threads: int | None = None,
+    ):
+        check_working_format(size, channels, fit)
+        working = {"size": size, "channels": channels, "fit": fit, "to_grey": to_grey}
+        super().__init__(
+            manifest,
+            functools.partial(decode_image, **working),
+            (size, size, channels),
+            description=repr(sorted(working.items())),
+            threads=threads,
+        )
 
 
 class InMemorySource:

@@ -29,7 +29,7 @@ def _forward(encoder: BiTSpec, recipe: Recipe, size: int, mesh: Mesh) -> Callabl
         if recipe.is_random:
             root = stream_key(jax.random.key(0), "embed", batch["seed"][0])
             keys = jax.vmap(lambda index: jax.random.fold_in(root, index))(batch["index"])
-        views = to_bit_input(recipe(keys, batch["image"], size))
+        views = to_bit_input(recipe(keys, batch["image"], size), encoder.value_range)
         return BiT(encoder).apply({"params": params}, views)
 
     return jit_forward(features, mesh)

@@ -1,7 +1,7 @@
 """Probabilities of a trained classifier for every image of a data set, each exactly once."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,40 +9,63 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from remedis_jax.augment import Recipe, get_recipe
 from remedis_jax.data.dataset import Dataset
 from remedis_jax.data.pipeline import eval_batches
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.predictions import predictions_table
-from remedis_jax.models.bit import BiT, BiTSpec, to_bit_input
+from remedis_jax.models.bit import BiT, BiTSpec
 from remedis_jax.models.heads import Classifier
 from remedis_jax.training.sharding import jit_forward, put_batch, put_replicated
+from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import Artifact
+from remedis_jax.weights.contract import Contract
 
 Progress = Callable[[int, int], None]
 
 
 @functools.lru_cache(maxsize=16)
 def classifier(
-    encoder: BiTSpec, recipe: Recipe, classes: int, kind: str, size: int, mesh: Mesh
+    encoder: BiTSpec, contract: Contract, classes: int, kind: str, mesh: Mesh
 ) -> Callable:
-    """The compiled function (params, images uint8 [B, H, W, C]) -> probabilities [B, classes]."""
+    """The compiled function (params, prepared images) -> probabilities [B, classes].
+
+    `params` as from `classifier_params`. Logits are divided by the temperature, which is 1 where
+    the classifier has not been calibrated.
+    """
 
     def probabilities(params, images):
-        views = to_bit_input(recipe(None, images, size))
-        features = BiT(encoder).apply({"params": params["encoder"]}, views)
+        features = BiT(encoder).apply({"params": params["encoder"]}, contract.to_network(images))
         logits = Classifier(classes).apply({"params": params["head"]}, features)
+        logits = logits / params["temperature"]
         return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
 
     return jit_forward(probabilities, mesh)
 
 
-def encoder_spec(card: dict[str, Any]) -> BiTSpec:
-    """The network that an artefact's card describes."""
-    encoder = card["encoder"]
-    return BiTSpec.from_name(
-        encoder["name"], stem=encoder["stem"], compute_dtype=encoder["compute_dtype"]
-    )
+def classifier_of(card: Mapping[str, Any], mesh: Mesh) -> Callable:
+    """`classifier` for an artefact's card.
+
+    Raises:
+        UserError: The weights have no classifier.
+    """
+    head = card["head"]
+    if head is None:
+        raise UserError(
+            f"These weights come from {card['stage']} and have no classifier.",
+            "Fine-tune them first: remedis train --config experiments/finetune/classify.py.",
+        )
+    contract = Contract.from_json(card["preprocessing"])
+    return classifier(encoder_spec(card), contract, len(head["classes"]), head["kind"], mesh)
+
+
+def classifier_params(params: Any, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the function of `classifier_of` takes: encoder, head and temperature."""
+    temperature = card["head"].get("temperature") or 1.0
+    return {
+        "encoder": params["encoder"],
+        "head": params["head"],
+        "temperature": np.float32(temperature),
+    }
 
 
 def predict(
@@ -70,24 +93,10 @@ def predict(
     Raises:
         UserError: The weights have no classifier.
     """
-    head = card["head"]
-    if head is None:
-        raise UserError(
-            f"These weights come from {card['stage']} and have no classifier.",
-            "Fine-tune them first: remedis train --config experiments/finetune/finetune.py.",
-        )
+    forward = classifier_of(card, mesh)
     devices = mesh.shape["data"]
     batch_size = -(-min(batch_size, len(dataset)) // devices) * devices
-    contract = card["preprocessing"]
-    forward = classifier(
-        encoder_spec(card),
-        get_recipe(contract["recipe"], **contract["options"]),
-        len(head["classes"]),
-        head["kind"],
-        contract["size"],
-        mesh,
-    )
-    params = put_replicated({"encoder": params["encoder"], "head": params["head"]}, mesh)
+    params = put_replicated(classifier_params(params, card), mesh)
     rows, done = [], 0
     batches = eval_batches(
         dataset.source,

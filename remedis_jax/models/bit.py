@@ -37,6 +37,7 @@ UNITS = {
     152: (3, 8, 36, 3),
 }
 STEMS = ("bit", "cifar", "cifar_stride2")
+VALUE_RANGES = ((-1.0, 1.0), (0.0, 1.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +53,24 @@ class BiTSpec:
             pool; ours, four times cheaper).
         compute_dtype: "float32" or "bfloat16" for convolutions. Normalisation, weight
             standardisation and the final pooling are float32 either way.
+        final_norm: Whether the last GroupNorm and ReLU are part of the encoder (bit). False for
+            networks whose features were taken before them, as some published ones were.
+        value_range: Black and white of the images that the network reads: (-1, 1) (bit), or (0, 1)
+            for networks that were trained on unscaled images.
     """
 
     depth: int = 50
     width: float = 1
     stem: str = "bit"
     compute_dtype: str = "float32"
+    final_norm: bool = True
+    value_range: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self):
+        if self.value_range not in VALUE_RANGES:
+            raise UserError(
+                f"No network reads values in {self.value_range}.", "Use (-1.0, 1.0) or (0.0, 1.0)."
+            )
         if self.depth not in UNITS:
             raise UserError(
                 f"There is no BiT of depth {self.depth}.",
@@ -283,36 +294,44 @@ class BiT(nn.Module):
     """BiT encoder: images to pooled feature vectors.
 
     Call:
-        images: [B, H, W, 3] float32 in [-1, 1] (`to_bit_input` brings images there). Any H and W
-            that leave at least one position after five halvings (three with a CIFAR stem).
+        images: [B, H, W, 3] float32 in `spec.value_range` (`to_bit_input` brings images there).
+            Any H and W that leave at least one position after five halvings (three with a CIFAR
+            stem).
+        pool: False for the feature map itself.
 
     Returns:
-        [B, 2048 * width] float32: mean over positions after the last GroupNorm and ReLU.
+        [B, 2048 * width] float32: mean over positions after the last GroupNorm and ReLU (before
+        them if not `spec.final_norm`). Without pooling [B, h, w, 2048 * width].
     """
 
     spec: BiTSpec
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: jax.Array, *, pool: bool = True) -> jax.Array:
         dtype = jnp.dtype(self.spec.compute_dtype)
         width = int(64 * self.spec.width)
         x = Root(width, self.spec.stem, dtype, name="root_block")(images)
         for index, units in enumerate(UNITS[self.spec.depth]):
             stride = 1 if index == 0 else 2
             x = Stage(units, width * 2**index, stride, dtype, name=f"block{index + 1}")(x)
-        x = nn.relu(GroupNorm(dtype, name="group_norm")(x))
-        return x.astype(jnp.float32).mean(axis=(1, 2))
+        if self.spec.final_norm:
+            x = nn.relu(GroupNorm(dtype, name="group_norm")(x))
+        x = x.astype(jnp.float32)
+        return x.mean(axis=(1, 2)) if pool else x
 
 
-def to_bit_input(images: jax.Array) -> jax.Array:
-    """What BiT reads: three channels in [-1, 1].
+def to_bit_input(
+    images: jax.Array, value_range: tuple[float, float] = (-1.0, 1.0)
+) -> jax.Array:
+    """What BiT reads: three channels in its value range.
 
     Args:
         images: [B, H, W, C] float32 in [0, 1]; C is 3, or 1 for grey images.
+        value_range: Of the network, see `BiTSpec`.
 
     Returns:
-        [B, H, W, 3] float32 in [-1, 1], the grey channel repeated.
+        [B, H, W, 3] float32 in `value_range`, the grey channel repeated.
     """
     if images.shape[-1] == 1:
         images = jnp.repeat(images, 3, axis=-1)
-    return images * 2.0 - 1.0
+    return images * 2.0 - 1.0 if value_range == (-1.0, 1.0) else images

@@ -116,7 +116,8 @@ class Views:
         if take != tuple(range(views.shape[1])):
             views = jnp.stack([views[:, v] for v in take], axis=1)
         flat = views.reshape(-1, *views.shape[2:])
-        features = BiT(self.encoder).apply({"params": encoder}, to_bit_input(flat))
+        inputs = to_bit_input(flat, self.encoder.value_range)
+        features = BiT(self.encoder).apply({"params": encoder}, inputs)
         return features.reshape(*views.shape[:2], -1)
 
 

@@ -69,6 +69,22 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     )
 
 
+def encoder_of(config: ConfigDict) -> BiTSpec:
+    """The network of a config.
+
+    Raises:
+        UserError: There is no such network.
+    """
+    model = config.model
+    return BiTSpec.from_name(
+        model.name,
+        stem=model.stem,
+        compute_dtype=model.compute_dtype,
+        final_norm=model.final_norm,
+        value_range=tuple(model.value_range),
+    )
+
+
 def make_objective(
     config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]
 ) -> Objective:
@@ -77,12 +93,12 @@ def make_objective(
     Raises:
         UserError: Unknown model, recipe or option, or a queue that batches do not fill evenly.
     """
-    model, augment = config.model, config.augment
+    augment = config.augment
     names = [augment.recipe]
     if config.stage in METHODS:
         names.append(augment.second_recipe or augment.recipe)
     views = Views(
-        encoder=BiTSpec.from_name(model.name, stem=model.stem, compute_dtype=model.compute_dtype),
+        encoder=encoder_of(config),
         recipes=tuple(get_recipe(name, **augment.options) for name in names),
         size=augment.size,
         mesh=mesh,

@@ -41,6 +41,11 @@ def stage_config(stage: str) -> ConfigDict:
             # parts it takes: ("encoder",), or ("encoder", "head") to go on with a classifier.
             "init": "",
             "init_parts": ("encoder",),
+            # Regular expressions of their parameters that are not taken and start at random, e.g.
+            # ("encoder/group_norm/",). Whatever else is missing or left over is an error.
+            "dont_load": (),
+            # Under which licence the weights of this run stand, for their card.
+            "licence": "",
             "batch_size": 128,
             # A batch that is too large for memory is worked through `micro_batch` examples at a
             # time. "embeddings": features first, then each part once more for its gradient; exact
@@ -84,7 +89,16 @@ def stage_config(stage: str) -> ConfigDict:
                 # Worker processes that decode when images are not kept in memory; 0 for threads.
                 "workers": 0,
             },
-            "model": {"name": "r50x1", "stem": "bit", "compute_dtype": "float32"},
+            # final_norm: False to go on with weights whose features were taken before the last
+            # GroupNorm and ReLU; value_range: (0.0, 1.0) for those that read unscaled images. Their
+            # card says so, and what it says is checked.
+            "model": {
+                "name": "r50x1",
+                "stem": "bit",
+                "compute_dtype": "float32",
+                "final_norm": True,
+                "value_range": (-1.0, 1.0),
+            },
             # `second_recipe` makes the second view of self-supervised methods, "" for the same as
             # the first. Options change single settings of both; `evaluation` those of the "eval"
             # recipe, which becomes part of the artefact's preprocessing.

@@ -22,19 +22,29 @@ from remedis_jax.data.pipeline import TrainStream
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.training import processes, sharding
 from remedis_jax.training.alarm import CollapseAlarm
-from remedis_jax.training.build import Built, Plan, build, make_plan, peak_rate, stream_mode
+from remedis_jax.training.build import (
+    Built,
+    Plan,
+    build,
+    encoder_of,
+    make_plan,
+    peak_rate,
+    stream_mode,
+)
 from remedis_jax.training.checkpoints import Checkpoints
 from remedis_jax.training.config import differing_keys, to_json
 from remedis_jax.training.metric_writers import MetricWriter, write_failure
 from remedis_jax.training.progress import StepProgress
 from remedis_jax.training.state import TrainState, create_state
+from remedis_jax.weights.architecture import encoder_card, encoder_spec
 from remedis_jax.weights.artifact import (
     FILE_NAME,
     Artifact,
-    load_artifact,
     replace_parts,
     save_artifact,
 )
+from remedis_jax.weights.contract import recipe_contract
+from remedis_jax.weights.open import open_weights
 
 # (params on the devices, mesh, step) -> metrics.
 Evaluator = Callable[[Any, Mesh, int], Mapping[str, float]]
@@ -122,7 +132,7 @@ def train(
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
     with processes.together():
-        parent = load_artifact(config.init) if config.init else None
+        parent = load_parent(config)
 
     # --- State: a checkpoint of this run > weights of another > random --------------------------
     with Checkpoints(
@@ -302,13 +312,34 @@ def initial_state(
     """State before the first step: random, with the parent's encoder where there is one."""
     params = built.objective.init_params(config.seed, dataset.source.image_shape)
     if parent is not None:
-        params = replace_parts(params, parent, tuple(config.init_parts))
+        params = replace_parts(
+            params, parent, tuple(config.init_parts), tuple(config.dont_load)
+        )
     model_state = built.objective.init_state(config.seed, params)
     params, model_state = sharding.put_replicated((params, model_state), mesh)
     state = create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
     # The counters too: what is not on the mesh has another type than what the first step returns,
     # and the step would be compiled twice.
     return sharding.put_replicated(state, mesh)
+
+
+def load_parent(config: ConfigDict) -> Artifact | None:
+    """The weights that a run starts from.
+
+    Raises:
+        UserError: They cannot be used, or read other values than the config's model.
+    """
+    if not config.init:
+        return None
+    parent = open_weights(config.init, dont_load=tuple(config.dont_load))
+    theirs, own = encoder_spec(parent.card), encoder_of(config)
+    if theirs.value_range != own.value_range:
+        raise UserError(
+            f"{parent.path} reads values in {theirs.value_range}, the config's model in "
+            f"{own.value_range}.",
+            f"Set model.value_range={theirs.value_range}.",
+        )
+    return parent
 
 
 def is_new(workdir: Path) -> bool:
@@ -403,45 +434,57 @@ def make_card(
     config: ConfigDict, dataset: Dataset, parent: Artifact | None, steps: int
 ) -> dict[str, Any]:
     """The artefact's card: architecture, preprocessing contract, lineage."""
-    data, model = config.data, config.model
-    lineage = None
-    if parent is not None:
-        lineage = {"sha256": parent.sha256, "stage": parent.card["stage"]}
-        lineage["parent"] = parent.card["lineage"]["init"]
+    data = config.data
+    spec = encoder_of(config)
     supervised = config.stage == "supervised"
     return {
         "stage": config.stage,
-        "encoder": {
-            "name": model.name,
-            "stem": model.stem,
-            "compute_dtype": model.compute_dtype,
-        },
+        "encoder": encoder_card(spec),
         "head": {"kind": config.objective.kind, "classes": list(dataset.classes)}
         if supervised
         else None,
-        "preprocessing": {
-            "working_size": data.size,
-            "channels": data.channels,
-            "fit": data.fit,
-            "to_grey": data.to_grey,
-            "resampling": "bicubic, antialiased (Pillow)",
-            "recipe": "eval",
-            "options": config.augment.evaluation.to_dict(),
-            "size": config.augment.size,
-            "value_range": [0, 1],
-        },
+        "preprocessing": recipe_contract(
+            channels=data.channels,
+            to_grey=data.to_grey,
+            working_size=data.size,
+            fit=data.fit,
+            options=config.augment.evaluation.to_dict(),
+            size=config.augment.size,
+            spec=spec,
+        ).to_json(),
         "columns": {name: data[name] for name in ("image", "group", "site", "split")}
         | {"labels": list(data.labels)},
         "lineage": {
-            "init": lineage,
+            "init": None if parent is None else ancestry(parent),
             "manifest_sha256": dataset.manifest.sha256,
             "images": len(dataset),
+            "groups": dataset.patients,
         },
+        "licence": licence(config.licence, parent),
         "labels_seen_while_training": labels_of_monitor(config),
         "steps": steps,
         "config": to_json(config),
         "versions": versions.versions(),
         "use": "research only, not for clinical use",
+    }
+
+
+def ancestry(parent: Artifact) -> dict[str, Any]:
+    """What a card says of the weights that a run started from, and of theirs."""
+    card = parent.card
+    return {
+        "sha256": parent.sha256,
+        "stage": card["stage"],
+        "licence": card["licence"],
+        "parent": card["lineage"]["init"],
+    }
+
+
+def licence(own: str, parent: Artifact | None) -> dict[str, Any]:
+    """Under which terms weights stand: those that their maker states, and those of the parent."""
+    return {
+        "name": own or "not stated by those who trained the weights",
+        "inherited": None if parent is None else parent.card["licence"],
     }
 
 

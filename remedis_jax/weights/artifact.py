@@ -1,13 +1,20 @@
-"""Weights as one safetensors file that carries its preprocessing contract.
+"""Weights as one safetensors file that carries its card and checks itself.
 
-Tensors are named by their parameter paths joined with "/"; the file's metadata holds a JSON card:
-architecture, preprocessing, classes, lineage, config and versions. Nothing is unpickled.
+Tensors are named by their parameter paths joined with "/". The file's one metadata entry holds the
+card (architecture, preprocessing contract, lineage, licence, config, versions), the SHA-256 of
+every tensor, and the artefact's hash: the SHA-256 of card and tensor digests together. A flipped
+bit, a changed card or a swapped tensor is therefore found at loading, and named; and the hash stays
+the same when the file is copied, renamed or written by another version of safetensors. Nothing is
+unpickled and nothing in the file is executed.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +23,21 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from remedis_jax.data.dataset import file_sha256
 from remedis_jax.errors import UserError
+from remedis_jax.weights.architecture import (
+    check_shapes,
+    encoder_shapes,
+    encoder_spec,
+    head_shapes,
+)
+from remedis_jax.weights.contract import Contract
+from remedis_jax.weights.file_kinds import refuse_other_kinds
 
 # The one metadata key: safetensors writes several in an order that changes from run to run.
-METADATA_KEY = "remedis_jax artefact 1"
+METADATA_KEY = "remedis_jax artefact 2"
 FILE_NAME = "weights.safetensors"
+# Cards are some kilobytes, and a hundred bytes for every tensor.
+_MAX_METADATA = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +47,7 @@ class Artifact:
     Attributes:
         params: Nested dict of float32 arrays; the encoder is under "encoder".
         card: The JSON card.
-        sha256: Of the file's bytes.
+        sha256: The artefact's hash: of its card and of every tensor, not of the file.
         path: Where it was read from.
     """
 
@@ -59,37 +75,107 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return nested
 
 
+def tensor_digest(values: np.ndarray) -> str:
+    """SHA-256 (hex) of a tensor's dtype, shape and little-endian bytes in C order."""
+    digest = hashlib.sha256(f"{values.dtype.str} {list(values.shape)} ".encode())
+    digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def artifact_hash(card: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """The artefact's hash: SHA-256 (hex) of card and tensor digests as canonical JSON."""
+    return hashlib.sha256(_canonical({"card": card, "tensors": digests}).encode()).hexdigest()
+
+
 def save_artifact(path: Path, params: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     """Writes a weights file; it appears complete or not at all.
 
     Args:
         path: Ends in .safetensors.
-        params: Nested dict of arrays.
+        params: Nested dict of float32 arrays, "encoder" and "head" as the card describes them.
         card: JSON values.
 
     Returns:
-        sha256 of the file. The same parameters and card give the same bytes.
+        The artefact's hash. The same parameters and card give the same bytes.
 
     Raises:
+        UserError: Parameters and card do not fit together.
         OSError: It cannot be written.
     """
     path = Path(path)
-    temporary = path.with_suffix(".tmp")
-    metadata = {METADATA_KEY: json.dumps(card, sort_keys=True)}
+    flat = flatten(params)
+    _check_against_card(flat, card, path, allowed=None)
+    with _pool() as pool:
+        digests = dict(zip(flat, pool.map(tensor_digest, flat.values()), strict=True))
+    digest = artifact_hash(card, digests)
+    content = {"card": card, "sha256": digest, "tensors": digests}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        save_file(flatten(params), temporary, metadata=metadata)
+        save_file(flat, temporary, metadata={METADATA_KEY: _canonical(content)})
+        os.replace(temporary, path)
     except SafetensorError as error:
         # What safetensors makes of a full disk.
         raise OSError(str(error)) from error
-    os.replace(temporary, path)
-    return file_sha256(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
 
 
-def load_artifact(path: Path) -> Artifact:
-    """Reads a weights file, or the one in a run's folder.
+def load_artifact(
+    path: Path, *, dont_load: Sequence[str] = (), sha256: str | None = None
+) -> Artifact:
+    """Reads and verifies a weights file, or the one in a run's folder.
+
+    Args:
+        path: A file, or a folder that holds `weights.safetensors`.
+        dont_load: Regular expressions; parameters with a name that one of them matches (from its
+            start, as in "head/" or "encoder/block4/") are left out, and may be missing.
+        sha256: The artefact's hash, where it is known beforehand.
 
     Raises:
-        UserError: It does not exist, is damaged, or was not written by this project.
+        UserError: It does not exist, is damaged, was not written by this project, is not the one
+            with that hash, or its tensors do not fit the network that its card describes.
+    """
+    path = artifact_path(path)
+    patterns = _patterns(dont_load)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            content = _content(file.metadata(), path)
+            card, digests = content["card"], content["tensors"]
+            names = list(file.keys())
+            if sorted(names) != sorted(digests):
+                raise _damaged(path, "the tensors are not those that its card lists")
+            wanted = [name for name in names if not _matches(patterns, name)]
+
+            def read(name: str) -> np.ndarray:
+                values = file.get_tensor(name)
+                if tensor_digest(values) != digests[name]:
+                    raise _damaged(path, f"{name} has another SHA-256 than when it was written")
+                return values
+
+            # Hashing takes longer than reading and both release the interpreter lock.
+            with _pool() as pool:
+                flat = dict(zip(wanted, pool.map(read, wanted), strict=True))
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}).", "Make or copy it again."
+        ) from error
+    if artifact_hash(card, digests) != content["sha256"]:
+        raise _damaged(path, "its card has been changed since it was written")
+    if sha256 is not None and sha256.lower() != content["sha256"]:
+        raise UserError(
+            f"{path} has the hash {content['sha256']} and not {sha256}.",
+            "These are other weights; get the ones that are meant.",
+        )
+    _check_against_card(flat, card, path, allowed=patterns)
+    return Artifact(unflatten(flat), card, content["sha256"], path)
+
+
+def artifact_path(path: Path) -> Path:
+    """The weights file that a path means: itself, or the one in a run's folder.
+
+    Raises:
+        UserError: There is none, or it is a file of another kind.
     """
     path = Path(path)
     if path.is_dir():
@@ -101,24 +187,34 @@ def load_artifact(path: Path) -> Artifact:
         path = path / FILE_NAME
     if not path.is_file():
         raise UserError(f"Weights {path} do not exist.", "Check --weights or config.init.")
+    refuse_other_kinds(path)
+    return path
+
+
+def read_card(path: Path) -> tuple[dict[str, Any], str]:
+    """Card and hash of a weights file without reading its tensors, which stay unverified.
+
+    Raises:
+        UserError: As `load_artifact`, as far as the header shows it.
+    """
+    path = artifact_path(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            content = _content(file.metadata(), path)
     except SafetensorError as error:
         raise UserError(
             f"{path} is not a readable safetensors file ({error}).", "Make or copy it again."
         ) from error
-    if METADATA_KEY not in metadata:
-        raise UserError(
-            f"{path} carries no card of this project.",
-            "Give a weights.safetensors that `remedis train` wrote.",
-        )
-    return Artifact(unflatten(tensors), json.loads(metadata[METADATA_KEY]), file_sha256(path), path)
+    if artifact_hash(content["card"], content["tensors"]) != content["sha256"]:
+        raise _damaged(path, "its card has been changed since it was written")
+    return content["card"], content["sha256"]
 
 
 def replace_parts(
-    params: dict[str, Any], artifact: Artifact, parts: tuple[str, ...]
+    params: dict[str, Any],
+    artifact: Artifact,
+    parts: tuple[str, ...],
+    dont_load: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`params` with parts of the artefact in place of its own.
 
@@ -126,21 +222,129 @@ def replace_parts(
         params: Nested dict with the parts as top-level keys.
         artifact: Where to take them from.
         parts: E.g. ("encoder",) or ("encoder", "head").
+        dont_load: Regular expressions of parameters that keep their own values; see
+            `load_artifact`.
 
     Raises:
         UserError: Names or shapes differ.
     """
+    patterns = _patterns(dont_load)
     for part in parts:
-        own, loaded = (flatten(side.get(part, {})) for side in (params, artifact.params))
+        own, loaded = (flatten({part: side.get(part, {})}) for side in (params, artifact.params))
         for name in sorted(own.keys() | loaded.keys()):
+            if _matches(patterns, name):
+                continue
             shapes = [side[name].shape if name in side else "absent" for side in (own, loaded)]
             if shapes[0] != shapes[1]:
                 encoder = artifact.card["encoder"]
                 raise UserError(
-                    f"{part}/{name} is {shapes[1]} in {artifact.path} and {shapes[0]} in the "
+                    f"{name} is {shapes[1]} in {artifact.path} and {shapes[0]} in the "
                     "config's model.",
                     f"Those weights are of model {encoder['name']} with stem {encoder['stem']}"
-                    f"{'' if part == 'encoder' else ' and other classes'}; make the config agree.",
+                    f"{'' if part == 'encoder' else ' and other classes'}; make the config agree, "
+                    "or name in dont_load what is to start at random.",
                 )
-        params = params | {part: artifact.params[part]}
+        merged = {
+            name: values if _matches(patterns, name) else loaded[name]
+            for name, values in own.items()
+        }
+        params = params | unflatten(merged)
     return params
+
+
+def _content(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    """The checked form of the metadata entry."""
+    text = (metadata or {}).get(METADATA_KEY)
+    if text is None:
+        old = any(key.startswith("remedis_jax artefact") for key in metadata or {})
+        what = "a card of another version" if old else "no card of this project"
+        raise UserError(
+            f"{path} carries {what}.",
+            "Give a weights.safetensors that `remedis train` or `remedis import` wrote"
+            + (" with this version." if old else "; state dicts come in by `remedis import`."),
+        )
+    if len(text) > _MAX_METADATA:
+        raise _damaged(path, f"its card is {len(text):,} characters long")
+    try:
+        content = json.loads(text)
+        shaped = (
+            isinstance(content["card"], dict)
+            and isinstance(content["sha256"], str)
+            and isinstance(content["tensors"], dict)
+            and all(isinstance(digest, str) for digest in content["tensors"].values())
+        )
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise _damaged(path, f"its card cannot be read: {error!r}") from error
+    if not shaped:
+        raise _damaged(path, "its card has not the form of a card")
+    return content
+
+
+def _check_against_card(
+    flat: Mapping[str, np.ndarray],
+    card: Mapping[str, Any],
+    path: Path,
+    allowed: Sequence[re.Pattern] | None,
+) -> None:
+    """Raises UserError unless the tensors are those of the card's network, all float32."""
+    for name, values in flat.items():
+        if values.dtype != np.float32:
+            raise UserError(
+                f"{path}: {name} has dtype {values.dtype} and not float32.",
+                "Weights are kept in float32; convert and save them again.",
+            )
+    try:
+        spec = encoder_spec(card)
+        expected = {"encoder": encoder_shapes(spec)}
+        contract = Contract.from_json(card["preprocessing"])
+        head = card["head"]
+        if head is not None:
+            expected["head"] = head_shapes(spec, len(head["classes"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: the card is incomplete ({error!r}).", "Make the artefact again."
+        ) from error
+    if contract.output_dim != spec.output_dim:
+        raise UserError(
+            f"{path}: the contract promises {contract.output_dim} features, the network has "
+            f"{spec.output_dim}.",
+            "Make the artefact again.",
+        )
+    for part, shapes in expected.items():
+        found = {
+            name.removeprefix(f"{part}/"): values.shape
+            for name, values in flat.items()
+            if name.startswith(f"{part}/")
+        }
+        wanted = {
+            name: shape
+            for name, shape in shapes.items()
+            if name in found or not _matches(allowed or (), f"{part}/{name}")
+        }
+        check_shapes(wanted, found, f"{path}, {part}")
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged: {reason}.", "Copy or make it again.")
+
+
+def _patterns(expressions: Sequence[str]) -> list[re.Pattern]:
+    try:
+        return [re.compile(expression) for expression in expressions]
+    except re.error as error:
+        raise UserError(
+            f"dont_load: {error.pattern!r} is no regular expression ({error}).",
+            "Write the beginning of parameter names, e.g. head/.",
+        ) from error
+
+
+def _matches(patterns: Sequence[re.Pattern], name: str) -> bool:
+    return any(pattern.match(name) for pattern in patterns)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1)
