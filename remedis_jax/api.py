@@ -111,16 +111,18 @@ def evaluate(
     Raises:
         UserError: The manifest or the weights cannot be used.
     """
-    from remedis_jax.data.dataset import open_evaluation
+    from remedis_jax.data.dataset import Dataset, open_rows
     from remedis_jax.data.decode import check_images
-    from remedis_jax.data.labels import LabelSpec
+    from remedis_jax.data.labels import LabelSpec, encode_labels
+    from remedis_jax.evaluation.embedding_run import prepared_source
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
     from remedis_jax.report.page import report_from_predictions
     from remedis_jax.training.sharding import make_mesh
-    from remedis_jax.weights.artifact import load_artifact
+    from remedis_jax.weights.contract import Contract
+    from remedis_jax.weights.open import open_weights
 
-    artifact = load_artifact(Path(weights))
+    artifact = open_weights(weights)
     head = artifact.card["head"]
     if head is None:
         raise UserError(
@@ -131,8 +133,11 @@ def evaluate(
     spec = None
     if data.labels:
         spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
-    dataset = open_evaluation(data, spec, where)
-    check_images(dataset.manifest, channels=data.channels, to_grey=data.to_grey)
+    rows = open_rows(data, where)
+    labels = None if spec is None else encode_labels(rows, spec, require_all_classes=False)
+    check_images(rows, channels=data.channels, to_grey=data.to_grey)
+    source = prepared_source(rows, Contract.from_json(artifact.card["preprocessing"]))
+    dataset = Dataset(rows, source, labels, spec, decodes=True)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "predictions.csv"
@@ -143,6 +148,51 @@ def evaluate(
     if spec is not None:
         report_from_predictions([path], out, show=show)
     return path
+
+
+def embed(
+    manifest: str | Path,
+    weights: str | Path,
+    out: str | Path,
+    *,
+    devices: int | None = None,
+    precision: str = "highest",
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+    **settings: Any,
+) -> Path:
+    """Writes the features of every image of a manifest to a file, or goes on with it.
+
+    Args:
+        manifest: CSV or Parquet with one image a row.
+        weights: As for `load`.
+        out: Ends in .parquet, .npz or .h5; a folder with `by`.
+        devices: How many of the devices to use; None for all.
+        precision: As for `load`.
+        progress: Called with (done, total).
+        announce: Called with lines for the user.
+        **settings: Fields of `remedis_jax.evaluation.embedding_run.Settings`: image, where,
+            batch_size, on_bad_image, max_bad, by, overwrite, allow_outside.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: The manifest, an image, the weights or the target cannot be used.
+    """
+    from remedis_jax.evaluation.embedding_run import Settings, embed_manifest
+    from remedis_jax.evaluation.model import load
+
+    chosen = Settings(**settings)
+    model = load(weights, devices=devices, precision=precision)
+    return embed_manifest(model, manifest, out, chosen, progress=progress, announce=announce)
+
+
+def load(weights: str | Path, **options: Any):
+    """Weights, ready to use; see `remedis_jax.evaluation.model.load`."""
+    from remedis_jax.evaluation import model
+
+    return model.load(weights, **options)
 
 
 def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str, str]):

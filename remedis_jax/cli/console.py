@@ -3,9 +3,9 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from remedis_jax.errors import RunFailed
+from remedis_jax.errors import RunFailed, UserError
 
 
 class Announcer:
@@ -37,6 +37,21 @@ def count_progress(what: str, interval: float = 5.0) -> Callable[[int, int], Non
         )
 
     return progress
+
+
+def read_filters(texts: Iterable[str] | None) -> dict[str, list[str]]:
+    """The rows that `--where COLUMN=VALUE ...` asks for: column -> accepted values.
+
+    Raises:
+        UserError: One has no "=".
+    """
+    filters: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--where {text!r} has no value.", "Write --where COLUMN=VALUE.")
+        filters.setdefault(name, []).append(value)
+    return filters
 
 
 @contextlib.contextmanager

@@ -29,25 +29,18 @@ def evaluate(
     Column names default to those that the weights were trained with.
     """
     from remedis_jax import api
-    from remedis_jax.cli.console import count_progress, disk_errors
-    from remedis_jax.errors import UserError
+    from remedis_jax.cli.console import count_progress, disk_errors, read_filters
     from remedis_jax.training.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache()
     given = {"image": image, "group": group, "label": label, "site": site, "split": split}
-    filters: dict[str, list[str]] = {}
-    for text in where or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--where {text!r} has no value.", "Write --where COLUMN=VALUE.")
-        filters.setdefault(name, []).append(value)
     with disk_errors():
         path = api.evaluate(
             manifest,
             weights,
             out,
             columns={role: name for role, name in given.items() if name is not None},
-            where=filters,
+            where=read_filters(where),
             progress=count_progress("predicting"),
             show=True,
         )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from remedis_jax import __version__
-from remedis_jax.cli import demo, evaluate, report, sweep, train
+from remedis_jax.cli import demo, embed, evaluate, report, sweep, train
 from remedis_jax.errors import RemedisError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(embed.embed)
 app.command()(sweep.sweep)
 app.command()(report.report)
 

@@ -149,9 +149,13 @@ def open_evaluation(
         spec: What the model predicts; None to leave labels unread.
         where: column=value filters; None for all rows.
     """
+    return _with_pixels(data, open_rows(data, where), spec, require_all_classes=False)
+
+
+def open_rows(data: ConfigDict, where: Mapping[str, Any] | None = None) -> Manifest:
+    """The manifest's rows that meet column=value filters; all of them for None."""
     manifest = open_manifest(data)
-    rows = manifest.where(**where) if where else manifest
-    return _with_pixels(data, rows, spec, require_all_classes=False)
+    return manifest.where(**where) if where else manifest
 
 
 def _with_pixels(
