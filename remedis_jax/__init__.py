@@ -1,13 +1,21 @@
 """remedis_jax: medical imaging with few labels, by self-supervision (REMEDIS) in JAX.
 
-`train`, `evaluate`, `embed`, `write_report` and `run_experiment` do what the commands `train`,
-`evaluate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
+`train`, `evaluate`, `calibrate`, `embed`, `write_report` and `run_experiment` do what the commands
+`train`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
 loaded at first use, so that `import remedis_jax` costs nothing.
 """
 
 __version__ = "0.1.0"
 
-__all__ = ["embed", "evaluate", "load", "run_experiment", "train", "write_report"]
+__all__ = [
+    "calibrate",
+    "embed",
+    "evaluate",
+    "load",
+    "run_experiment",
+    "train",
+    "write_report",
+]
 
 
 def __getattr__(name: str):

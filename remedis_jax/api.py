@@ -195,6 +195,85 @@ def load(weights: str | Path, **options: Any):
     return model.load(weights, **options)
 
 
+def calibrate(
+    manifest: str | Path,
+    weights: str | Path,
+    out: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+):
+    """Fits a temperature on validation data and writes the weights with it.
+
+    Args:
+        manifest: CSV or Parquet with labels.
+        weights: Weights with a classifier; as for `load`.
+        out: The new weights file, ending in .safetensors.
+        columns: As for `evaluate`.
+        where: The validation rows, e.g. {"split": "val"}.
+        progress: Called with (done, total).
+
+    Returns:
+        A `remedis_jax.evaluation.calibration.Temperature`.
+
+    Raises:
+        UserError: The manifest, the weights or the target cannot be used.
+    """
+    from remedis_jax.data.dataset import Dataset, open_rows
+    from remedis_jax.data.labels import LabelSpec, encode_labels
+    from remedis_jax.evaluation.calibration import fit_temperature
+    from remedis_jax.evaluation.embedding_run import prepared_source
+    from remedis_jax.evaluation.predict import predict
+    from remedis_jax.training.sharding import make_mesh
+    from remedis_jax.weights.artifact import save_artifact
+    from remedis_jax.weights.contract import Contract
+    from remedis_jax.weights.open import open_weights
+
+    out = Path(out)
+    if out.suffix != ".safetensors" or out.exists():
+        raise UserError(
+            f"{out} exists or does not end in .safetensors.", "Give a new name for the weights."
+        )
+    artifact = open_weights(weights)
+    card, head = artifact.card, artifact.card["head"]
+    if head is None:
+        raise UserError(
+            f"{artifact.path} comes from {card['stage']} and has no classifier.",
+            "Calibrate weights that were fine-tuned.",
+        )
+    data = data_config(card, manifest, columns or {})
+    if not data.labels:
+        raise UserError("No label column is named.", "Name it with --label.")
+    spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
+    rows = open_rows(data, where)
+    labels = encode_labels(rows, spec, require_all_classes=False)
+    source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
+    dataset = Dataset(rows, source, labels, spec, decodes=True)
+    plain = card | {"head": head | {"temperature": None}}
+    logits = predict(
+        artifact.params, plain, dataset, make_mesh(), kind="logits", progress=progress
+    )
+    fitted = fit_temperature(logits, labels)
+    fit = {
+        "method": "temperature scaling",
+        "log_loss_before": fitted.log_loss_before,
+        "log_loss_after": fitted.log_loss_after,
+        "labels": fitted.labels,
+        "images": len(rows),
+        "groups": dataset.patients,
+        "manifest_sha256": rows.sha256,
+        "where": {
+            key: [value] if isinstance(value, str) else list(value)
+            for key, value in (where or {}).items()
+        },
+    }
+    new_head = head | {"temperature": fitted.value, "calibration": fit}
+    lineage = card["lineage"] | {"calibrated_from": artifact.sha256}
+    save_artifact(out, artifact.params, card | {"head": new_head, "lineage": lineage})
+    return fitted
+
+
 def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str, str]):
     """The `data` section that an artefact's contract asks for, for another manifest.
 

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from remedis_jax import __version__
-from remedis_jax.cli import demo, embed, evaluate, report, sweep, train
+from remedis_jax.cli import (
+    calibrate,
+    demo,
+    embed,
+    evaluate,
+    import_weights,
+    report,
+    sweep,
+    train,
+)
 from remedis_jax.errors import RemedisError
 
 app = typer.Typer(
@@ -23,7 +32,9 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(calibrate.calibrate)
 app.command()(embed.embed)
+app.add_typer(import_weights.app, name="import")
 app.command()(sweep.sweep)
 app.command()(report.report)
 

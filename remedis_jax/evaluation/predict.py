@@ -30,20 +30,22 @@ def classifier(
     """The compiled function (params, prepared images) -> probabilities [B, classes].
 
     `params` as from `classifier_params`. Logits are divided by the temperature, which is 1 where
-    the classifier has not been calibrated.
+    the classifier has not been calibrated. With the kind "logits" these are the result.
     """
 
     def probabilities(params, images):
         features = BiT(encoder).apply({"params": params["encoder"]}, contract.to_network(images))
         logits = Classifier(classes).apply({"params": params["head"]}, features)
         logits = logits / params["temperature"]
+        if kind == "logits":
+            return logits
         return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
 
     return jit_forward(probabilities, mesh)
 
 
-def classifier_of(card: Mapping[str, Any], mesh: Mesh) -> Callable:
-    """`classifier` for an artefact's card.
+def classifier_of(card: Mapping[str, Any], mesh: Mesh, kind: str | None = None) -> Callable:
+    """`classifier` for an artefact's card, of its own kind unless another is asked for.
 
     Raises:
         UserError: The weights have no classifier.
@@ -55,12 +57,13 @@ def classifier_of(card: Mapping[str, Any], mesh: Mesh) -> Callable:
             "Fine-tune them first: remedis train --config experiments/finetune/classify.py.",
         )
     contract = Contract.from_json(card["preprocessing"])
-    return classifier(encoder_spec(card), contract, len(head["classes"]), head["kind"], mesh)
+    classes = len(head["classes"])
+    return classifier(encoder_spec(card), contract, classes, kind or head["kind"], mesh)
 
 
 def classifier_params(params: Any, card: Mapping[str, Any]) -> dict[str, Any]:
     """What the function of `classifier_of` takes: encoder, head and temperature."""
-    temperature = card["head"].get("temperature") or 1.0
+    temperature = (card["head"] or {}).get("temperature") or 1.0
     return {
         "encoder": params["encoder"],
         "head": params["head"],
@@ -74,6 +77,7 @@ def predict(
     dataset: Dataset,
     mesh: Mesh,
     *,
+    kind: str | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -84,6 +88,7 @@ def predict(
         card: The artefact's card, whose preprocessing applies.
         dataset: N images in the card's working format.
         mesh: Devices to compute on.
+        kind: "logits" for those instead; the card's kind if None.
         batch_size: Raised to a multiple of the number of devices.
         progress: Called with (done, N).
 
@@ -93,7 +98,7 @@ def predict(
     Raises:
         UserError: The weights have no classifier.
     """
-    forward = classifier_of(card, mesh)
+    forward = classifier_of(card, mesh, kind)
     devices = mesh.shape["data"]
     batch_size = -(-min(batch_size, len(dataset)) // devices) * devices
     params = put_replicated(classifier_params(params, card), mesh)
