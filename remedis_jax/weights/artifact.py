@@ -304,6 +304,8 @@ def _check_against_card(
         raise UserError(
             f"{path}: the card is incomplete ({error!r}).", "Make the artefact again."
         ) from error
+    except UserError as error:
+        raise UserError(f"{path}: {error.problem}", error.remedy) from error
     if contract.output_dim != spec.output_dim:
         raise UserError(
             f"{path}: the contract promises {contract.output_dim} features, the network has "
