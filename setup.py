@@ -22,7 +22,7 @@ setup(
     packages=find_packages(
         include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]
     ),
-    package_data={"remedis_jax.report": ["templates/*.html"]},
+    package_data={"remedis_jax.report": ["templates/*.html", "templates/*.md"]},
     install_requires=[
         "absl-py",
         "array_record",

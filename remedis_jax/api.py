@@ -44,6 +44,7 @@ def train(
     from remedis_jax.data.dataset import open_evaluation, open_training, verify
     from remedis_jax.evaluation.monitor import Monitor
     from remedis_jax.evaluation.validation import validation_evaluator
+    from remedis_jax.report.model_card import write_model_card
     from remedis_jax.training import loop, processes
     from remedis_jax.training.build import make_plan
     from remedis_jax.training.config import load_config
@@ -73,7 +74,7 @@ def train(
             rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
             card = loop.make_card(config, dataset, None, 0)
             evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
-    return loop.train(
+    result = loop.train(
         config,
         workdir,
         dataset,
@@ -81,6 +82,9 @@ def train(
         title=workdir.name,
         announce=announce,
     )
+    if processes.is_first():
+        write_model_card(result.weights, workdir / "model_card.md")
+    return result
 
 
 def evaluate(
@@ -117,6 +121,7 @@ def evaluate(
     from remedis_jax.evaluation.embedding_run import prepared_source
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
+    from remedis_jax.report.model_card import write_model_card
     from remedis_jax.report.page import report_from_predictions
     from remedis_jax.training.sharding import make_mesh
     from remedis_jax.weights.contract import Contract
@@ -147,6 +152,7 @@ def evaluate(
     )
     if spec is not None:
         report_from_predictions([path], out, show=show)
+        write_model_card(artifact.path, out / "model_card.md", metrics=out / "metrics.json")
     return path
 
 

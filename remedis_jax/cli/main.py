@@ -15,7 +15,9 @@ from remedis_jax.cli import (
     demo,
     embed,
     evaluate,
+    export,
     import_weights,
+    models,
     report,
     sweep,
     train,
@@ -35,6 +37,8 @@ app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(embed.embed)
 app.add_typer(import_weights.app, name="import")
+app.command()(export.export)
+app.add_typer(models.app, name="models")
 app.command()(sweep.sweep)
 app.command()(report.report)
 

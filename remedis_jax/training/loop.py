@@ -459,6 +459,7 @@ def make_card(
             "manifest_sha256": dataset.manifest.sha256,
             "images": len(dataset),
             "groups": dataset.patients,
+            "sites": sites_of(dataset),
         },
         "licence": licence(config.licence, parent),
         "labels_seen_while_training": labels_of_monitor(config),
@@ -467,6 +468,12 @@ def make_card(
         "versions": versions.versions(),
         "use": "research only, not for clinical use",
     }
+
+
+def sites_of(dataset: Dataset) -> list[str] | None:
+    """The sites of the training rows; None where no column names them."""
+    column = dataset.manifest.columns.site
+    return None if column is None else sorted(set(dataset.manifest.column(column)))
 
 
 def ancestry(parent: Artifact) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import RunFailed, UserError
-from remedis_jax.weights.checksums import check_file, read_record, record_path, write_record
+from remedis_jax.weights.checksums import read_record, record_path
 from remedis_jax.weights.download import download
 from remedis_jax.weights.https import check_url, shown
 from remedis_jax.weights.partial_file import PartialFile
@@ -116,7 +116,7 @@ def test_server_without_ranges_is_not_asked_for_ever(server, tmp_path):
     served.cuts = [300_000] * 100
     with pytest.raises(RunFailed):
         download(URL, tmp_path / "file.npz")
-    assert len(server.requests) == 5
+    assert len(server.requests) == 4
     served.cuts = []
     assert download(URL, tmp_path / "file.npz") == DIGEST
 
@@ -150,7 +150,7 @@ def test_wrong_hash_leaves_nothing(server, tmp_path):
 
 def test_page_instead_of_weights_leaves_nothing(server, tmp_path):
     server.files["/a/file.npz"] = Served(b"<!DOCTYPE html><html>Please sign in</html>")
-    with pytest.raises(UserError, match="is a web page"):
+    with pytest.raises(UserError, match=r"What https://weights.\S+ sent is a web page"):
         download(URL, tmp_path / "file.npz", kind="npz")
     assert only(tmp_path)
 
@@ -232,13 +232,12 @@ def test_compressed_and_misplaced_answers_are_refused(server, tmp_path):
     served.headers = {"Content-Encoding": "gzip"}
     with pytest.raises(UserError, match="sent compressed"):
         download(URL, tmp_path / "file.npz")
-    served.headers = {"Content-Range": "bytes 5-9/10"}
+    # A range that begins elsewhere would make a file of two pieces that do not meet.
+    served.headers = {"Content-Range": f"bytes 5-9/{len(CONTENT)}"}
     served.cuts = [300_000]
-    # The range is answered with another one: begun anew and again wrong, until it gives up.
-    served.headers = {}
-    with pytest.raises(RunFailed, match="disk|free|ended|place"):
-        served.cuts = [300_000, 0, 0, 0, 0]
-        download(URL, tmp_path / "file.npz")
+    server.requests.clear()
+    assert download(URL, tmp_path / "file.npz") == DIGEST
+    assert ranges(server) == [None, "bytes=300000-", None]
 
 
 def test_disk_that_is_too_small(server, tmp_path, monkeypatch):
@@ -264,51 +263,6 @@ def test_two_at_a_time_download_once(server, tmp_path):
         thread.join()
     assert results == [DIGEST] * 4 and ranges(server) == [None, "bytes=300000-"]
     assert only(tmp_path, "file.npz", "file.npz.sha256")
-
-
-def test_damage_is_found_at_the_next_use(tmp_path):
-    path = tmp_path / "file.npz"
-    path.write_bytes(CONTENT)
-    assert check_file(path) is None
-    assert check_file(path, DIGEST) == DIGEST
-    write_record(path, DIGEST)
-    damaged = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
-    before = path.stat()
-    path.write_bytes(damaged)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    with pytest.raises(UserError, match="is recorded beside it.*damaged or replaced"):
-        check_file(path)
-    # Same size, same time of change: only reading it finds that.
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert check_file(path) == DIGEST
-    with pytest.raises(UserError, match="damaged or replaced"):
-        check_file(path, whole=True)
-
-
-def test_copied_file_is_read_once_more_and_no_oftener(tmp_path):
-    path = tmp_path / "file.npz"
-    path.write_bytes(CONTENT)
-    write_record(path, DIGEST, source=URL, given=False)
-    os.utime(path, ns=(1, 1))
-    assert check_file(path) == DIGEST
-    record = read_record(path)
-    assert (record.modified, record.source, record.given) == (1, URL, False)
-
-
-def test_records_of_others_are_read_and_left_alone(tmp_path):
-    path = tmp_path / "file.npz"
-    path.write_bytes(CONTENT)
-    for text in (f"{DIGEST}  file.npz\n", f"{DIGEST.upper()} *file.npz", DIGEST):
-        record_path(path).write_text(text)
-        assert check_file(path) == DIGEST
-        assert record_path(path).read_text() == text
-    record_path(path).write_text(f"{'0' * 64}  file.npz\n")
-    with pytest.raises(UserError, match="damaged or replaced"):
-        check_file(path)
-    for text in ("", "hello", f"{DIGEST}  a\n{DIGEST}  b\n", "# remedis_jax {\n" + DIGEST):
-        record_path(path).write_text(text)
-        with pytest.raises(UserError, match=r"file\.npz\.sha256"):
-            check_file(path)
 
 
 def test_addresses_are_shown_without_what_may_be_secret():
