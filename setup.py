@@ -1,4 +1,4 @@
-"""Installation: `pip install .`, with extras tpu, cuda, dicom, tf, dev, oracles."""
+"""Installation: `pip install .`, with extras for what not everybody needs."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,15 @@ ROOT = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "remedis_jax/__init__.py").read_text(), re.MULTILINE
 )[1]
+
+DICOM = ["pydicom>=3", "pylibjpeg", "pylibjpeg-openjpeg"]
+# HDF5 files of the pathology tools.
+H5 = ["h5py"]
+ONNX = ["onnx", "onnxruntime"]
+SERVE = ["fastapi", "fastapi-offline", "python-multipart", "uvicorn"]
+TF = ["tensorflow-cpu"]
+# torch and torchvision have to fit each other; timm needs both.
+TORCH = ["timm", "torch==2.14.1", "torchvision==0.29.1", "transformers"]
 
 setup(
     name="remedis_jax",
@@ -51,11 +60,16 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10,<0.13"],
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
-        "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-openjpeg"],
-        "tf": ["tensorflow-cpu"],
-        "dev": ["pytest", "pytest-timeout", "ruff", "tensorboard"],
-        # PyTorch and TensorFlow as independent implementations; only tests/oracles needs them.
-        "oracles": ["pytest", "tensorflow-cpu", "torch==2.13.0", "transformers"],
+        "dicom": DICOM,
+        "h5": H5,
+        "onnx": ONNX,
+        "serve": SERVE,
+        "tf": TF,
+        "torch": TORCH,
+        "dev": ["pytest", "pytest-timeout", "ruff", "tensorboard", *DICOM, *H5, *SERVE],
+        # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
+        # and benchmarks need them.
+        "oracles": ["pytest", "pytest-timeout", *ONNX, *TF, *TORCH],
     },
     entry_points={"console_scripts": ["remedis = remedis_jax.cli.main:main"]},
 )

@@ -2,8 +2,9 @@
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,19 +182,23 @@ class Model:
         """Batches for `Contract.to_network`; the next one is prepared while one is computed."""
 
         def one(index: int) -> np.ndarray:
-            # The last batch is filled up, so that one program serves all.
-            index = index if index < len(images) else 0
             image = images[index]
             path = isinstance(image, str | os.PathLike)
             return self.contract.prepare(image, None if path else f"image {index}")
 
-        ahead: list[Any] = []
+        def whole(futures: list[Future]) -> np.ndarray:
+            batch = np.stack([future.result() for future in futures])
+            # The last batch is filled up, so that one program serves all.
+            return np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+
+        ahead: deque[list[Future]] = deque()
         for start in range(0, len(images), size):
-            ahead.append([self._pool.submit(one, i) for i in range(start, start + size)])
+            rows = range(start, min(start + size, len(images)))
+            ahead.append([self._pool.submit(one, index) for index in rows])
             if len(ahead) > 1:
-                yield np.stack([future.result() for future in ahead.pop(0)])
+                yield whole(ahead.popleft())
         while ahead:
-            yield np.stack([future.result() for future in ahead.pop(0)])
+            yield whole(ahead.popleft())
 
 
 def load(
