@@ -37,14 +37,19 @@ class StandIn:
         )
         self.outputs = ("embed", "predict") if classes else ("embed",)
         self.sizes = [1, 4]
+        self.prepared = 0
         self.batches: list[int] = []
+        self._lock = threading.Lock()
         self.open = threading.Event()
         self.open.set()
         self.error: Exception | None = None
         self.factor = 1.0
 
     def prepare(self, data: bytes, name: str) -> np.ndarray:
-        return GREY.prepare(data, name)
+        prepared = GREY.prepare(data, name)
+        with self._lock:
+            self.prepared += 1
+        return prepared
 
     def run(self, output: str, images: list[np.ndarray]) -> np.ndarray:
         self.open.wait(20)

@@ -1,8 +1,7 @@
-"""`remedis serve` with real weights: from the ready line to SIGTERM, and what it refuses to start."""
+"""`remedis serve` with real weights, from the ready line to SIGTERM; what it refuses to start."""
 
 import http.client
 import io
-import os
 import re
 import signal
 import socket
@@ -15,6 +14,8 @@ import pytest
 from PIL import Image
 
 import remedis_jax
+from remedis_jax.cli.main import run_and_exit
+from remedis_jax.cli.serve import serve
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.model import load
 from remedis_jax.serve import server
@@ -57,10 +58,9 @@ def test_padding_changes_nothing(weights):
 
 
 def test_from_the_ready_line_to_sigterm(weights):
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     with subprocess.Popen(
         [*SERVE, "--weights", weights, "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         watchdog = threading.Timer(120, process.kill)
         watchdog.start()
@@ -70,7 +70,7 @@ def test_from_the_ready_line_to_sigterm(weights):
                 lines.append(line)
                 if "ready on" in line:
                     break
-            assert any("compiling predict for 1 image" in line for line in lines), lines
+            assert any("compiling predict for 8 image" in line for line in lines), lines
             host, port = re.search(r"http://([\d.]+):(\d+) ", lines[-1]).groups()
             assert host == "127.0.0.1"
             service = Service(host, int(port))
@@ -106,22 +106,29 @@ def test_from_the_ready_line_to_sigterm(weights):
             process.kill()
 
 
-def refused(*arguments: object) -> str:
-    done = subprocess.run([*SERVE, *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done
-    [line] = done.stderr.splitlines()
-    return line
+@pytest.fixture
+def refused(capsys):
+    """Calls the command, which must end in one line and exit code 2."""
+
+    def call(**options) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run_and_exit(lambda: serve("none.safetensors", **options))
+        assert stop.value.code == 2
+        [line] = capsys.readouterr().err.splitlines()
+        return line
+
+    return call
 
 
-def test_port_in_use_is_one_line(weights):
+def test_port_in_use_is_one_line(refused):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        line = refused("--weights", weights, "--port", port)
+        line = refused(port=port)
     assert line.startswith(f"remedis: error: The service cannot use 127.0.0.1 port {port} (address")
 
 
-def test_strangers_need_a_token(weights):
-    line = refused("--weights", weights, "--host", "0.0.0.0")
+def test_strangers_need_a_token(refused):
+    line = refused(host="0.0.0.0")
     assert "lets other machines in" in line and "--token-file" in line
     assert [server.is_loopback(host) for host in ("localhost", "127.0.0.9", "::1")] == [True] * 3
     assert not any(server.is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "a.b"))
@@ -140,6 +147,13 @@ def test_token_files(tmp_path):
         assert not text or text not in str(caught.value)
     path.write_text(" a-token-of-17-chr\n")
     assert server.read_token(path) == "a-token-of-17-chr"
+
+
+def test_a_missing_extra_is_named(refused, monkeypatch):
+    monkeypatch.delitem(sys.modules, "remedis_jax.serve.app")
+    monkeypatch.setitem(sys.modules, "fastapi_offline", None)
+    line = refused()
+    assert "needs fastapi_offline" in line and "pip install 'remedis_jax[serve]'" in line
 
 
 def test_limits_exclude_nonsense():
