@@ -16,8 +16,7 @@ H5 = ["h5py"]
 ONNX = ["onnx", "onnxruntime"]
 SERVE = ["fastapi", "fastapi-offline", "python-multipart", "uvicorn"]
 TF = ["tensorflow-cpu"]
-# torch and torchvision have to fit each other; timm needs both.
-TORCH = ["timm", "torch==2.14.1", "torchvision==0.29.1", "transformers"]
+TORCH = ["timm", "torch", "torchvision", "transformers"]
 
 setup(
     name="remedis_jax",
@@ -36,6 +35,8 @@ setup(
         "absl-py",
         "array_record",
         "clu",
+        # jax.export writes its files with it.
+        "flatbuffers",
         "flax",
         "grain",
         "jax>=0.10,<0.13",
@@ -68,8 +69,10 @@ setup(
         "torch": TORCH,
         "dev": ["pytest", "pytest-timeout", "ruff", "tensorboard", *DICOM, *H5, *SERVE],
         # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
-        # and benchmarks need them.
-        "oracles": ["pytest", "pytest-timeout", *ONNX, *TF, *TORCH],
+        # needs them.
+        "oracles": [
+            "pytest", "pytest-timeout", *ONNX, *TF, "torch==2.13.0", "transformers",
+        ],
     },
     entry_points={"console_scripts": ["remedis = remedis_jax.cli.main:main"]},
 )

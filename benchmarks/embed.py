@@ -1,6 +1,6 @@
 """Embedding a folder of JPEG files, end to end, beside timm's same network in PyTorch.
 
-    python benchmarks/embed.py --peer-python .venv-oracles/bin/python    about three minutes
+    python benchmarks/embed.py --peer-python .venv-torch/bin/python      about three minutes
     python benchmarks/embed.py --small                                   seconds, without a peer
     python benchmarks/embed.py --memory r152x2                           peak memory instead
 

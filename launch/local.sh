@@ -3,7 +3,7 @@
 #
 #   ./launch/local.sh demo [OPTIONS]     the whole chain on generated images, ending in a report
 #   ./launch/local.sh test [OPTIONS]     the test suite (options go to pytest)
-#   ./launch/local.sh oracles [OPTIONS]  the comparisons with PyTorch and TensorFlow, run live
+#   ./launch/local.sh oracles [OPTIONS]  the comparisons with PyTorch, TensorFlow and ONNX, live
 #   ./launch/local.sh remedis ARGUMENTS  any other command, e.g. remedis train --help
 #
 # The first call makes a virtual environment (.venv, or $REMEDIS_VENV) and installs what the command
@@ -81,6 +81,17 @@ case $command in
         --no-deps "lightly==1.6.0" || fail "lightly could not be installed; repeat the command."
       if [ -z "$dry_run" ]; then touch "$venv-oracles/installed-lightly"; fi
     fi
+    # And one for timm, which needs torchvision and the PyTorch that fits it; TensorFlow crashes
+    # beside that one.
+    if [ ! -e "$venv-torch/installed" ]; then
+      echo "installing PyTorch, torchvision and timm in $venv-torch (about 6 GB)" >&2
+      run "$venv-oracles/bin/python" -m venv "$venv-torch"
+      run "$venv-torch/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "torch==2.14.1" "torchvision==0.29.1" timm transformers ||
+        fail "PyTorch could not be installed; repeat the command."
+      if [ -z "$dry_run" ]; then touch "$venv-torch/installed"; fi
+    fi
+    export REMEDIS_TORCH_PYTHON=$venv-torch/bin/python
     cd "$root"
     run "$venv-oracles/bin/python" -m pytest -q tests/oracles "$@"
     ;;

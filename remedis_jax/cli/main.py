@@ -19,6 +19,7 @@ from remedis_jax.cli import (
     import_weights,
     models,
     report,
+    serve,
     sweep,
     train,
 )
@@ -39,6 +40,7 @@ app.command()(embed.embed)
 app.add_typer(import_weights.app, name="import")
 app.command()(export.export)
 app.add_typer(models.app, name="models")
+app.command()(serve.serve)
 app.command()(sweep.sweep)
 app.command()(report.report)
 
