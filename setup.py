@@ -67,7 +67,9 @@ setup(
         "serve": SERVE,
         "tf": TF,
         "torch": TORCH,
-        "dev": ["pytest", "pytest-timeout", "ruff", "tensorboard", *DICOM, *H5, *SERVE],
+        "dev": [
+            "pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard", *DICOM, *H5, *SERVE,
+        ],
         # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
         # needs them.
         "oracles": [

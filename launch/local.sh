@@ -69,7 +69,8 @@ case $command in
   test)
     install "$venv" dev
     cd "$root"
-    run "$venv/bin/python" -m pytest -q "$@"
+    # Two processes: most of the time goes into compiling, which takes one core.
+    run "$venv/bin/python" -m pytest -q -n 2 --dist loadfile "$@"
     ;;
   oracles)
     # An environment of their own, so that the project's stays free of PyTorch and TensorFlow.

@@ -38,7 +38,12 @@ def tiny_phantom(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Programs compiled once per session, as the commands keep them between runs."""
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("xla")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if not folder:
+        # The processes of a parallel run have neighbouring folders, and share their programs.
+        base = tmp_path_factory.getbasetemp()
+        parallel = "PYTEST_XDIST_WORKER" in os.environ
+        folder = (base.parent if parallel else base) / "xla"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
