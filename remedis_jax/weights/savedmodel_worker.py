@@ -138,7 +138,7 @@ def _named_tensors(tf, value, name=""):
 
 
 def _pick(tensors, wanted):
-    names = ", ".join(tensors)
+    names = ", ".join(sorted(tensors))
     if wanted is not None:
         if wanted not in tensors:
             raise Refused(
