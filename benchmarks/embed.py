@@ -152,8 +152,8 @@ def prepare(folder: Path, network: str, count: int, with_timm: bool) -> None:
     }  # fmt: skip
     save_artifact(folder / "weights.safetensors", unflatten(flat), card)
     if with_timm:
-        from remedis_jax.weights.export_torch import torch_state
-        from remedis_jax.weights.import_torch import timm_architecture
+        from remedis_jax.weights.pytorch.exporter import torch_state
+        from remedis_jax.weights.pytorch.importer import timm_architecture
 
         artifact = load_artifact(folder / "weights.safetensors")
         (folder / "timm").mkdir()

@@ -131,8 +131,8 @@ def loopback_server(monkeypatch) -> Iterator[LoopbackServer]:
     """A running server that https addresses of any host lead to, and no pauses between attempts."""
     server = LoopbackServer()
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr("remedis_jax.weights.https.https_handler", server.https)
-    monkeypatch.setattr("remedis_jax.weights.download.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("remedis_jax.weights.registry.https.https_handler", server.https)
+    monkeypatch.setattr("remedis_jax.weights.registry.download.PAUSES", (0.0, 0.0, 0.0))
     try:
         yield server
     finally:

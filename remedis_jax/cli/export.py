@@ -25,7 +25,7 @@ def export(
     """Write weights for another framework, run them there, and compare the outputs."""
     from remedis_jax.cli.console import disk_errors
     from remedis_jax.training.compilation_cache import enable_compilation_cache
-    from remedis_jax.weights.export import export as run
+    from remedis_jax.weights.exports.export import export as run
     from remedis_jax.weights.open import open_weights
 
     enable_compilation_cache()

@@ -115,8 +115,8 @@ def _import(
     from remedis_jax.errors import UserError
     from remedis_jax.training.compilation_cache import enable_compilation_cache
     from remedis_jax.weights.artifact import save_artifact
-    from remedis_jax.weights.folders import models_folders
     from remedis_jax.weights.imports import describe
+    from remedis_jax.weights.registry.folders import models_folders
 
     enable_compilation_cache()
     if out is None:

@@ -10,11 +10,11 @@ import pandas as pd
 from remedis_jax.errors import UserError
 from remedis_jax.report.card_facts import ancestors, licence_names
 from remedis_jax.report.tables import print_tables
-from remedis_jax.weights.addresses import location_of, path_of, scheme_of, split_hash
 from remedis_jax.weights.artifact import artifact_path, read_card
-from remedis_jax.weights.checksums import read_record
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.folders import (
+from remedis_jax.weights.registry.addresses import location_of, path_of, scheme_of, split_hash
+from remedis_jax.weights.registry.checksums import read_record
+from remedis_jax.weights.registry.folders import (
     VARIABLE,
     Found,
     find_artifact,
@@ -22,9 +22,9 @@ from remedis_jax.weights.folders import (
     find_savedmodel,
     models_folders,
 )
-from remedis_jax.weights.https import shown
-from remedis_jax.weights.locate import cached, locate
-from remedis_jax.weights.registry import MODELS, KnownModel, known_model
+from remedis_jax.weights.registry.https import shown
+from remedis_jax.weights.registry.locate import cached, locate
+from remedis_jax.weights.registry.published import MODELS, KnownModel, known_model
 
 _TRUST = "not known here; that of the first download is recorded and compared from then on"
 

@@ -36,7 +36,7 @@ def models(
     if context.invoked_subcommand is not None:
         return
     from remedis_jax.cli.model_listing import as_json, print_listing
-    from remedis_jax.weights.folders import list_artifacts, models_folders
+    from remedis_jax.weights.registry.folders import list_artifacts, models_folders
 
     folders = list(dict.fromkeys([*models_folders(), *(folder or ())]))
     found = list_artifacts(folders)
@@ -62,8 +62,8 @@ def get(reference: Reference) -> None:
     """
     from remedis_jax.cli.console import disk_errors
     from remedis_jax.cli.model_listing import next_step
-    from remedis_jax.weights.locate import locate
     from remedis_jax.weights.open import artifact_file
+    from remedis_jax.weights.registry.locate import locate
 
     with disk_errors():
         path = artifact_file(locate(reference, progress=byte_progress("downloading")))
@@ -79,7 +79,7 @@ def verify(
     """Read files of weights as a whole and compare them with their hashes."""
     from remedis_jax.cli.model_listing import clean
     from remedis_jax.errors import RunFailed
-    from remedis_jax.weights.verify import verify_all, verify_one
+    from remedis_jax.weights.registry.verify import verify_all, verify_one
 
     bad = count = 0
     for result in verify_all() if reference is None else [verify_one(reference)]:
@@ -109,8 +109,8 @@ def card(
     """Write the model card of weights, as Markdown that Hugging Face reads too."""
     from remedis_jax.cli.console import disk_errors
     from remedis_jax.report.model_card import model_card, write_model_card
-    from remedis_jax.weights.locate import locate
     from remedis_jax.weights.open import artifact_file
+    from remedis_jax.weights.registry.locate import locate
 
     with disk_errors():
         path = artifact_file(locate(weights, progress=byte_progress("downloading")))

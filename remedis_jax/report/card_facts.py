@@ -12,7 +12,7 @@ from typing import Any
 from remedis_jax.report.tables import plain
 from remedis_jax.report.wording import percent
 from remedis_jax.weights.architecture import encoder_shapes, encoder_spec, head_shapes
-from remedis_jax.weights.registry import CREDENTIALED
+from remedis_jax.weights.registry.published import CREDENTIALED
 
 _SHOWN_CLASSES = 50
 _STAGES = {

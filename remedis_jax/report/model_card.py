@@ -30,7 +30,7 @@ from remedis_jax.report.tables import markdown_table, plain
 from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import artifact_path, read_card
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.registry import CREDENTIALED
+from remedis_jax.weights.registry.published import CREDENTIALED
 
 # The names that Hugging Face gives to licences; others are "other" with a name.
 _LICENCES = (

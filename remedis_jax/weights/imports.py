@@ -17,8 +17,8 @@ from remedis_jax.weights.architecture import encoder_card
 from remedis_jax.weights.artifact import flatten
 from remedis_jax.weights.bit_npz import read_bit_npz
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.import_torch import import_torch
-from remedis_jax.weights.registry import (
+from remedis_jax.weights.pytorch.importer import import_torch
+from remedis_jax.weights.registry.published import (
     APACHE,
     CREDENTIALED,
     MODELS,
@@ -26,7 +26,7 @@ from remedis_jax.weights.registry import (
     Terms,
     known_model,
 )
-from remedis_jax.weights.savedmodel import import_savedmodel
+from remedis_jax.weights.savedmodel.importer import import_savedmodel
 
 Imported = tuple[dict[str, Any], dict[str, Any]]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from remedis_jax.data.dataset import file_sha256
 from remedis_jax.weights.artifact import Artifact, load_artifact, read_card, save_artifact
-from remedis_jax.weights.folders import models_folders
 from remedis_jax.weights.imports import import_bit, published_name
-from remedis_jax.weights.locate import locate
+from remedis_jax.weights.registry.folders import models_folders
+from remedis_jax.weights.registry.locate import locate
 
 Progress = Callable[[int, int], None]
 
@@ -22,7 +22,7 @@ def open_weights(
     """Finds, if need be downloads and imports, and verifies weights.
 
     Args:
-        reference: See `weights.locate`.
+        reference: See `weights.registry.locate`.
         dont_load: See `weights.artifact.load_artifact`.
         progress: Called with (bytes here, bytes in all) during a download.
 

@@ -6,7 +6,7 @@ import pytest
 
 from remedis_jax.weights.artifact import load_artifact, read_card
 from remedis_jax.weights.bit_npz import write_bit_npz
-from remedis_jax.weights.registry import APACHE, BUCKET, MODELS, KnownModel
+from remedis_jax.weights.registry.published import APACHE, BUCKET, MODELS, KnownModel
 from tests.loopback_server import Served, loopback_server
 from tests.weights.conftest import SMALL, random_params, small_artifact  # noqa: F401
 

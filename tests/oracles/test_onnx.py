@@ -8,12 +8,12 @@ import pytest
 
 from remedis_jax.errors import RunFailed
 from remedis_jax.models.bit import BiTSpec
-from remedis_jax.weights import export_onnx as export_module
 from remedis_jax.weights.architecture import encoder_shapes, head_shapes
 from remedis_jax.weights.artifact import Artifact, unflatten
-from remedis_jax.weights.export_onnx import PYTHON_VARIABLE, export_onnx
-from remedis_jax.weights.outputs import expected_outputs
-from remedis_jax.weights.parity import compare_outputs
+from remedis_jax.weights.exports import onnx_export as export_module
+from remedis_jax.weights.exports.onnx_export import PYTHON_VARIABLE, export_onnx
+from remedis_jax.weights.exports.outputs import expected_outputs
+from remedis_jax.weights.exports.parity import compare_outputs
 from remedis_jax.weights.probe import probe_images
 from tests.golden.bit_case import CLASSES, draw
 from tests.weights.conftest import make_card, random_params

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.models.bit import BiT, BiTSpec
-from remedis_jax.weights import savedmodel_process, savedmodel_worker
 from remedis_jax.weights.artifact import flatten
-from remedis_jax.weights.export_savedmodel import CARD_PATH, export_savedmodel
-from remedis_jax.weights.savedmodel import import_savedmodel
+from remedis_jax.weights.savedmodel import process, worker
+from remedis_jax.weights.savedmodel.exporter import CARD_PATH, export_savedmodel
+from remedis_jax.weights.savedmodel.importer import import_savedmodel
 
 SPEC = BiTSpec.from_name("r14x0.25")
 SIDE = 40
@@ -35,10 +35,10 @@ def here(monkeypatch):
     """The worker's work without a new process."""
 
     def run(command, **options):
-        savedmodel_worker.main(command[-1])
+        worker.main(command[-1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(savedmodel_process.subprocess, "run", run)
+    monkeypatch.setattr(process.subprocess, "run", run)
 
 
 def test_a_written_model_computes_the_same(tmp_path, case):

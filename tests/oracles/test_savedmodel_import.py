@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from remedis_jax.errors import UserError
-from remedis_jax.weights import savedmodel_process, savedmodel_worker
 from remedis_jax.weights.artifact import flatten
-from remedis_jax.weights.savedmodel import import_savedmodel
+from remedis_jax.weights.savedmodel import process, worker
+from remedis_jax.weights.savedmodel.importer import import_savedmodel
 from tests.oracles import saved_models
 from tests.oracles.saved_models import build
 
@@ -25,10 +25,10 @@ def here(monkeypatch):
     """The worker's work without a new process, which costs seconds; two tests start a real one."""
 
     def run(command, **options):
-        savedmodel_worker.main(command[-1])
+        worker.main(command[-1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(savedmodel_process.subprocess, "run", run)
+    monkeypatch.setattr(process.subprocess, "run", run)
 
 
 def counters(name):

@@ -22,17 +22,17 @@ from remedis_jax.weights.architecture import encoder_shapes, head_shapes
 from remedis_jax.weights.artifact import Artifact, flatten, load_artifact, save_artifact, unflatten
 from remedis_jax.weights.bit_npz import read_bit_npz, write_bit_npz
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.export_torch import (
+from remedis_jax.weights.exports.outputs import expected_outputs, network_function
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.exports.worker_process import run_worker
+from remedis_jax.weights.probe import probe_images
+from remedis_jax.weights.pytorch.exporter import (
     PYTHON_VARIABLE,
     describe,
     export_torch,
     torch_state,
 )
-from remedis_jax.weights.import_torch import import_torch
-from remedis_jax.weights.outputs import expected_outputs, network_function
-from remedis_jax.weights.parity import compare_outputs
-from remedis_jax.weights.probe import probe_images
-from remedis_jax.weights.worker_process import run_worker
+from remedis_jax.weights.pytorch.importer import import_torch
 from tests.golden.bit_case import CLASSES, draw
 from tests.weights.conftest import make_card, random_params
 
@@ -108,7 +108,7 @@ def test_npz_to_ours_to_safetensors_to_pytorch(through_npz, layout):
         )
         assert parity["images"] == len(images[square]) and parity["notes"] == []
         _, found = run_worker(
-            "torch_worker.py",
+            "pytorch/worker.py",
             {"folder": str(folder), "layout": layout},
             {"images": images[odd]},
             extra="torch",

@@ -9,7 +9,7 @@ from remedis_jax.weights.architecture import encoder_shapes, infer_spec
 from remedis_jax.weights.artifact import flatten, load_artifact, save_artifact
 from remedis_jax.weights.bit_npz import read_bit_npz, write_bit_npz
 from remedis_jax.weights.imports import import_bit, published_name
-from remedis_jax.weights.registry import MODELS, NETWORKS
+from remedis_jax.weights.registry.published import MODELS, NETWORKS
 from tests.weights.conftest import SMALL, random_params
 
 

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import UserError
-from remedis_jax.weights.checksums import check_file, read_record, record_path, write_record
+from remedis_jax.weights.registry.checksums import (
+    check_file,
+    read_record,
+    record_path,
+    write_record,
+)
 
 CONTENT = np.random.default_rng(0).bytes(100_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

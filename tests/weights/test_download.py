@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import RunFailed, UserError
-from remedis_jax.weights.checksums import read_record, record_path
-from remedis_jax.weights.download import download
-from remedis_jax.weights.https import check_url, shown
-from remedis_jax.weights.partial_file import PartialFile
+from remedis_jax.weights.registry.checksums import read_record, record_path
+from remedis_jax.weights.registry.download import download
+from remedis_jax.weights.registry.https import check_url, shown
+from remedis_jax.weights.registry.partial_file import PartialFile
 from tests.loopback_server import Served, loopback_server
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)

@@ -11,11 +11,11 @@ import pytest
 
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.models.bit import BiT, BiTSpec
-from remedis_jax.weights import export_stablehlo as export_module
 from remedis_jax.weights.artifact import Artifact, flatten, load_artifact
-from remedis_jax.weights.export_stablehlo import export_stablehlo, program
-from remedis_jax.weights.outputs import expected_outputs
-from remedis_jax.weights.parity import compare_outputs
+from remedis_jax.weights.exports import stablehlo_export as export_module
+from remedis_jax.weights.exports.outputs import expected_outputs
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.exports.stablehlo_export import export_stablehlo, program
 from remedis_jax.weights.probe import probe_images
 from tests.weights.conftest import make_card, random_params
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import UserError
-from remedis_jax.weights.addresses import location_of
-from remedis_jax.weights.checksums import read_record
-from remedis_jax.weights.folders import find_artifact, list_artifacts, models_folders
-from remedis_jax.weights.locate import locate
-from remedis_jax.weights.registry import MODELS, known_model
+from remedis_jax.weights.registry.addresses import location_of
+from remedis_jax.weights.registry.checksums import read_record
+from remedis_jax.weights.registry.folders import find_artifact, list_artifacts, models_folders
+from remedis_jax.weights.registry.locate import locate
+from remedis_jax.weights.registry.published import MODELS, known_model
 from tests.loopback_server import Served, loopback_server
 
 

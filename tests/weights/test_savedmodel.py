@@ -15,12 +15,13 @@ import pytest
 
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.models.bit import BiT, BiTSpec
-from remedis_jax.weights import savedmodel, savedmodel_process
 from remedis_jax.weights.architecture import encoder_shapes
 from remedis_jax.weights.artifact import flatten, unflatten
-from remedis_jax.weights.export_savedmodel import export_savedmodel
-from remedis_jax.weights.savedmodel import import_savedmodel
-from remedis_jax.weights.savedmodel_parity import (
+from remedis_jax.weights.savedmodel import importer, process
+from remedis_jax.weights.savedmodel.exporter import export_savedmodel
+from remedis_jax.weights.savedmodel.importer import import_savedmodel
+from remedis_jax.weights.savedmodel.process import check_folder, folder_sha256, run_worker
+from remedis_jax.weights.savedmodel.readings import (
     SCALINGS,
     Row,
     compare,
@@ -29,8 +30,7 @@ from remedis_jax.weights.savedmodel_parity import (
     table_lines,
     tolerance,
 )
-from remedis_jax.weights.savedmodel_process import check_folder, folder_sha256, run_worker
-from remedis_jax.weights.savedmodel_variables import Variable, canonical, propose
+from remedis_jax.weights.savedmodel.variables import Variable, canonical, propose
 
 SPEC = BiTSpec.from_name("r14x0.25")
 NORM = ("group_norm/gamma", "group_norm/beta")
@@ -324,7 +324,7 @@ def test_folders_that_are_no_saved_model_are_refused(tmp_path, folder, monkeypat
         check_folder(folder)
     (folder / "pipe").unlink()
 
-    monkeypatch.setattr(savedmodel_process, "_LARGEST_PROGRAM", 3)
+    monkeypatch.setattr(process, "_LARGEST_PROGRAM", 3)
     with pytest.raises(UserError, match="more than any such model"):
         check_folder(folder)
     monkeypatch.undo()
@@ -371,10 +371,10 @@ def test_the_process_explains_its_end(tmp_path, folder, monkeypatch):
     run("echo '{\"done\": {}}' > answer.json; env > environment")
     environment = (tmp_path / "work" / "environment").read_text()
     assert "CUDA_VISIBLE_DEVICES=-1" in environment and "XLA_FLAGS" not in environment
-    monkeypatch.setattr(savedmodel_process, "_TIME_LIMIT", 0.2)
+    monkeypatch.setattr(process, "_TIME_LIMIT", 0.2)
     with pytest.raises(RunFailed, match="did not finish"):
         run("exec sleep 20")
-    monkeypatch.setenv(savedmodel_process.PYTHON_VARIABLE, str(tmp_path / "none"))
+    monkeypatch.setenv(process.PYTHON_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(UserError, match="none cannot be started.*--python"):
         run_worker(folder, tmp_path, np.zeros([1, 2, 2, 3], "f"), sizes=None)
 
@@ -401,7 +401,7 @@ def test_from_variables_to_an_artefacts_parts(folder, outputs, monkeypatch):
             "shape": [None] * 3 + [3], "runs": [good, bad],
         }  # fmt: skip
 
-    monkeypatch.setattr(savedmodel, "run_worker", worker)
+    monkeypatch.setattr(importer, "run_worker", worker)
     lines = []
     found = import_savedmodel(folder, size=40, name="cxr", progress=lines.append)
     assert found.spec == BiTSpec.from_name("r14x0.25", final_norm=False)

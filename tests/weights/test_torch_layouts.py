@@ -9,14 +9,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from remedis_jax.data.resample import Resampling
-from remedis_jax.errors import UserError
+from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.models.bit import BiTSpec
 from remedis_jax.weights.artifact import Artifact, flatten
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.export_torch import describe, export_torch, torch_state
-from remedis_jax.weights.import_torch import import_torch
-from remedis_jax.weights.torch_layouts import check_expressible, torch_names
-from remedis_jax.weights.torch_preprocessing import (
+from remedis_jax.weights.pytorch import exporter
+from remedis_jax.weights.pytorch.exporter import describe, export_torch, torch_state
+from remedis_jax.weights.pytorch.importer import import_torch
+from remedis_jax.weights.pytorch.layouts import check_expressible, torch_names
+from remedis_jax.weights.pytorch.preprocessing import (
     contract_of_hf,
     contract_of_timm,
     differences,
@@ -233,6 +234,22 @@ def test_what_their_words_leave_out_is_said():
     text = " ".join(differences(contract, "hf"))
     for part in ("twice, to 256 and then to 224", "pad them yourself", "colour is refused"):
         assert part in text
+
+
+def test_small_kernels_are_named_as_the_reason(tmp_path, artifact, monkeypatch):
+    params = random_params(SPEC, 3)
+    root = params["encoder"]["root_block"]["standardized_conv2d"]
+    root["kernel"] = root["kernel"] * np.float32(0.001 / 0.3)
+    small = Artifact(params, artifact.card, "ab" * 32, "here")
+    expected = {"features": np.zeros((1, 2048), np.float32)}
+    found = {"versions": {}}, {"features": expected["features"] + np.float32(0.01)}
+    monkeypatch.setattr(exporter, "run_worker", lambda *_, **__: found)
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    options = {"images": images, "expected": expected, "tolerance": 1e-4}
+    # eps / (2 variance) of 1e-8 and 1e-6, as far as the variance of 147 draws is 1e-6.
+    with pytest.raises(RunFailed, match="by up to 0.01,.*eps 1e-10.*differ by up to 0.00[4-9]"):
+        export_torch(small, tmp_path / "out", "timm", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_pytorch_nothing_is_left(tmp_path, artifact):

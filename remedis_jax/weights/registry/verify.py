@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 
 from remedis_jax.errors import UserError
 from remedis_jax.weights.artifact import METADATA_KEY, artifact_path, load_artifact
-from remedis_jax.weights.checksums import check_file, read_record
-from remedis_jax.weights.folders import models_folders, weights_files
-from remedis_jax.weights.locate import locate
+from remedis_jax.weights.registry.checksums import check_file, read_record
+from remedis_jax.weights.registry.folders import models_folders, weights_files
+from remedis_jax.weights.registry.locate import locate
 
 
 @dataclasses.dataclass(frozen=True)

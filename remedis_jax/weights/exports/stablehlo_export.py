@@ -15,11 +15,11 @@ from jax import export
 
 from remedis_jax.weights.artifact import FILE_NAME, Artifact, flatten, save_artifact, unflatten
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.export_folder import complete_folder
-from remedis_jax.weights.export_readme import readme
-from remedis_jax.weights.outputs import network_function
-from remedis_jax.weights.parity import compare_outputs
-from remedis_jax.weights.worker_process import run_worker
+from remedis_jax.weights.exports.folder import complete_folder
+from remedis_jax.weights.exports.outputs import network_function
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.exports.readme import readme
+from remedis_jax.weights.exports.worker_process import run_worker
 
 PROGRAM_NAME = "network.stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -78,7 +78,7 @@ def export_stablehlo(
         text = readme(artifact, contract, code, scales=True)
         (folder / "README.md").write_text(text, encoding="utf-8")
         report, found = run_worker(
-            "stablehlo_worker.py",
+            "exports/stablehlo_worker.py",
             {"program": str(folder / PROGRAM_NAME), "weights": str(folder / FILE_NAME)},
             {"images": images},
             extra="",

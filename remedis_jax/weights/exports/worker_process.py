@@ -20,7 +20,7 @@ import numpy as np
 
 from remedis_jax.errors import RunFailed, UserError
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1]
 # `-c` keeps the script's folder off the import path, where its neighbours could shadow packages.
 _START = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
 # On the processor, so that what is compared does not depend on the machine, which another process
@@ -47,7 +47,7 @@ def run_worker(
     """Runs a worker script of this package to its end.
 
     Args:
-        script: Its file name, e.g. "torch_worker.py".
+        script: Its path in the room `weights`, e.g. "pytorch/worker.py".
         job: JSON values that it reads.
         arrays: Numeric arrays that it reads.
         extra: Extra of this package that installs what it imports.

@@ -14,7 +14,7 @@ from typing import Any
 
 from remedis_jax.errors import UserError
 from remedis_jax.weights.artifact import FILE_NAME, read_card
-from remedis_jax.weights.registry import KnownModel
+from remedis_jax.weights.registry.published import KnownModel
 
 VARIABLE = "REMEDIS_MODELS"
 _DEPTH = 2

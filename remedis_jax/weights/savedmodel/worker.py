@@ -1,11 +1,11 @@
 """Reads and runs a SavedModel, in a process of its own: the only part that imports TensorFlow.
 
-A SavedModel is a program: before it is loaded `savedmodel_graph` checks what it can do, and what is
+A SavedModel is a program: before it is loaded `graph` checks what it can do, and what is
 loaded is a pruned copy of what was checked. Variables are read from the checkpoint, without the
 graph.
 
 Standard library, NumPy and TensorFlow only, since the interpreter may be that of another
-environment. `savedmodel_process` starts it with the path of a request (JSON) and reads back
+environment. `process` starts it with the path of a request (JSON) and reads back
 answer.json from the request's folder: {"done": {...}} or {"refused": {"problem", "remedy"}}.
 """
 
@@ -31,8 +31,8 @@ def _beside(name):
     return module
 
 
-graph = _beside("savedmodel_graph")
-checkpoint = _beside("savedmodel_checkpoint")
+graph = _beside("graph")
+checkpoint = _beside("checkpoint")
 Refused = graph.Refused
 
 

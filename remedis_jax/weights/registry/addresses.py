@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from remedis_jax.errors import UserError
-from remedis_jax.weights.checksums import is_sha256
-from remedis_jax.weights.https import shown
+from remedis_jax.weights.registry.checksums import is_sha256
+from remedis_jax.weights.registry.https import shown
 
 _SCHEMES = ("file", "http", "https", "gs", "hf")
 # What can be a pickle, which runs whatever its author likes when it is opened.

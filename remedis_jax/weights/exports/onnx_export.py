@@ -11,10 +11,10 @@ import numpy as np
 from remedis_jax.errors import UserError
 from remedis_jax.weights.artifact import Artifact
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.export_folder import complete_folder
-from remedis_jax.weights.export_readme import readme
-from remedis_jax.weights.parity import compare_outputs
-from remedis_jax.weights.worker_process import run_worker
+from remedis_jax.weights.exports.folder import complete_folder
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.exports.readme import readme
+from remedis_jax.weights.exports.worker_process import run_worker
 
 PYTHON_VARIABLE = "REMEDIS_ONNX_PYTHON"
 MODEL_NAME = "model.onnx"
@@ -58,7 +58,7 @@ def export_onnx(
     try:
         import onnx
 
-        from remedis_jax.weights.onnx_graph import write_onnx
+        from remedis_jax.weights.exports.onnx_graph import write_onnx
     except ModuleNotFoundError as error:
         raise UserError(
             f"This environment has no package {error.name!r}.",
@@ -71,7 +71,7 @@ def export_onnx(
         text = readme(artifact, contract, _CODE, scales=True)
         (folder / "README.md").write_text(text, encoding="utf-8")
         report, found = run_worker(
-            "onnx_worker.py",
+            "exports/onnx_worker.py",
             {"model": str(path)},
             {"images": images},
             extra="onnx",

@@ -13,7 +13,7 @@ from remedis_jax.augment import get_recipe
 from remedis_jax.data.resample import Resampling
 from remedis_jax.errors import UserError
 from remedis_jax.weights.contract import VALUE_RANGES, Contract
-from remedis_jax.weights.torch_layouts import Layout
+from remedis_jax.weights.pytorch.layouts import Layout
 
 _CROP_MODES = {"squash": "squash", "crop": "center", "pad": "border"}
 _PILLOW_NUMBERS = {"bilinear": 2, "bicubic": 3}

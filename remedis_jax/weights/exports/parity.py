@@ -12,6 +12,8 @@ def compare_outputs(
     found: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     tolerance: float,
+    *,
+    hint: str = "Nothing was kept; this is a defect of the export.",
 ) -> dict[str, float | int]:
     """Largest differences between two sets of outputs, refused above the tolerance.
 
@@ -24,6 +26,7 @@ def compare_outputs(
         found: Outputs of the exported network; may hold more than `expected`.
         expected: Our outputs of the same images, by the same names; [N, ...] each.
         tolerance: See above.
+        hint: The remedy in the error.
 
     Returns:
         "largest" absolute difference, "relative" (the largest ratio as defined above), "images"
@@ -40,7 +43,7 @@ def compare_outputs(
             raise RunFailed(
                 f"The {name} is not the same network: its {output} are {shape}, ours are of shape "
                 f"{values.shape}.",
-                "Nothing was kept; this is a defect of the export.",
+                hint,
             )
         difference = float(np.max(np.abs(got.astype(np.float64) - values)))
         ratio = difference / max(1.0, float(np.max(np.abs(values))))
@@ -49,7 +52,7 @@ def compare_outputs(
                 f"The {name} is not the same network: its {output} of {len(values)} images differ "
                 f"from ours by up to {difference:.3g}, which is {ratio:.3g} of their size where "
                 f"{tolerance:g} is tolerated.",
-                "Nothing was kept; see the notes on exports in docs/ for how that can come about.",
+                hint,
             )
         largest, relative = max(largest, difference), max(relative, ratio)
     images = len(next(iter(expected.values())))

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from remedis_jax.data.messages import did_you_mean
 from remedis_jax.errors import UserError
-from remedis_jax.weights.addresses import (
+from remedis_jax.weights.artifact import FILE_NAME
+from remedis_jax.weights.registry.addresses import (
     PICKLES,
     Location,
     location_of,
@@ -23,17 +24,16 @@ from remedis_jax.weights.addresses import (
     scheme_of,
     split_hash,
 )
-from remedis_jax.weights.artifact import FILE_NAME
-from remedis_jax.weights.checksums import check_file
-from remedis_jax.weights.download import Progress, download
-from remedis_jax.weights.folders import (
+from remedis_jax.weights.registry.checksums import check_file
+from remedis_jax.weights.registry.download import Progress, download
+from remedis_jax.weights.registry.folders import (
     find_artifact,
     find_published,
     find_savedmodel,
     models_folders,
 )
-from remedis_jax.weights.https import Refused, check_url, shown
-from remedis_jax.weights.registry import MODELS, KnownModel, known_model
+from remedis_jax.weights.registry.https import Refused, check_url, shown
+from remedis_jax.weights.registry.published import MODELS, KnownModel, known_model
 
 OFFLINE = "REMEDIS_OFFLINE"
 

@@ -25,7 +25,7 @@ _LARGEST_FOLDER = 16 * 2**30
 _TIME_LIMIT = 3600
 # `-c` keeps the package's folder off the import path, where its files could shadow others.
 _START = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
-_WORKER = Path(__file__).with_name("savedmodel_worker.py")
+_WORKER = Path(__file__).with_name("worker.py")
 
 
 def check_folder(folder: Path) -> Path:
@@ -125,7 +125,7 @@ def run_worker(
         own_export: Whether it was exported by this project a moment ago.
 
     Returns:
-        What `savedmodel_worker.answer` returns, its files relative to `work`.
+        What `worker.answer` returns, its files relative to `work`.
 
     Raises:
         UserError: No TensorFlow there, or the SavedModel is refused.

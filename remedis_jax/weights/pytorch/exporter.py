@@ -15,30 +15,31 @@ from remedis_jax.models.bit import UNITS, BiTSpec
 from remedis_jax.weights.architecture import HEAD_BIAS, HEAD_KERNEL, encoder_spec
 from remedis_jax.weights.artifact import Artifact, flatten
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.export_folder import complete_folder
-from remedis_jax.weights.export_readme import readme
-from remedis_jax.weights.import_torch import (
+from remedis_jax.weights.exports.folder import complete_folder
+from remedis_jax.weights.exports.outputs import temperature
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.exports.readme import readme
+from remedis_jax.weights.exports.worker_process import run_worker
+from remedis_jax.weights.pytorch.importer import (
     CONFIG_NAME,
     OWN_KEY,
     PREPROCESSOR_NAME,
     WEIGHTS_NAME,
+    standardisation_note,
     timm_architecture,
 )
-from remedis_jax.weights.outputs import temperature
-from remedis_jax.weights.parity import compare_outputs
-from remedis_jax.weights.torch_layouts import (
+from remedis_jax.weights.pytorch.layouts import (
     LAYOUTS,
     Layout,
     check_expressible,
     to_torch,
     torch_names,
 )
-from remedis_jax.weights.torch_preprocessing import (
+from remedis_jax.weights.pytorch.preprocessing import (
     differences,
     hf_preprocessing,
     timm_preprocessing,
 )
-from remedis_jax.weights.worker_process import run_worker
 
 PYTHON_VARIABLE = "REMEDIS_TORCH_PYTHON"
 
@@ -89,14 +90,15 @@ def export_torch(
         if "logits" in wanted:
             wanted["logits"] = wanted["logits"] / np.float32(temperature(artifact.card["head"]))
         report, found = run_worker(
-            "torch_worker.py",
+            "pytorch/worker.py",
             {"folder": str(folder), "layout": layout},
             {"images": images},
             extra="torch",
             variable=PYTHON_VARIABLE,
             python=python,
         )
-        parity = compare_outputs(f"{layout} export", found, wanted, tolerance)
+        hint = f"Nothing was kept. {standardisation_note(artifact.params['encoder'])}."
+        parity = compare_outputs(f"{layout} export", found, wanted, tolerance, hint=hint)
     contract = Contract.from_json(artifact.card["preprocessing"])
     return parity | {"versions": report["versions"], "notes": differences(contract, layout)}
 

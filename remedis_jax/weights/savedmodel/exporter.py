@@ -18,8 +18,8 @@ import numpy as np
 
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.weights.artifact import flatten
-from remedis_jax.weights.parity import compare_outputs
-from remedis_jax.weights.savedmodel_process import check_folder, folder_sha256, run_worker
+from remedis_jax.weights.exports.parity import compare_outputs
+from remedis_jax.weights.savedmodel.process import check_folder, folder_sha256, run_worker
 
 CARD_PATH = "assets.extra/remedis_card.json"
 # Any of them can run the file, whatever it was written on. Checked on the CPU.

@@ -18,8 +18,8 @@ from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import Artifact, load_artifact, save_artifact
 from remedis_jax.weights.bit_npz import read_bit_npz, write_bit_npz
 from remedis_jax.weights.contract import Contract
-from remedis_jax.weights.outputs import expected_outputs, network_function
-from remedis_jax.weights.parity import compare_outputs
+from remedis_jax.weights.exports.outputs import expected_outputs, network_function
+from remedis_jax.weights.exports.parity import compare_outputs
 from remedis_jax.weights.probe import probe_images
 
 FORMATS = ("safetensors", "npz", "timm", "hf", "stablehlo", "onnx", "savedmodel")
@@ -67,15 +67,15 @@ def export(
     tolerance = TOLERANCE if spec.depth <= 101 else TOLERANCE_DEEP
     given = {"images": images, "expected": expected, "tolerance": tolerance}
     if to in ("timm", "hf"):
-        from remedis_jax.weights.export_torch import export_torch
+        from remedis_jax.weights.pytorch.exporter import export_torch
 
         return export_torch(artifact, out, to, python=python, **given)
     if to == "onnx":
-        from remedis_jax.weights.export_onnx import export_onnx
+        from remedis_jax.weights.exports.onnx_export import export_onnx
 
         return export_onnx(artifact, out, python=python, **given)
     if to == "stablehlo":
-        from remedis_jax.weights.export_stablehlo import export_stablehlo
+        from remedis_jax.weights.exports.stablehlo_export import export_stablehlo
 
         return export_stablehlo(artifact, out, **given)
     if to == "savedmodel":
@@ -139,7 +139,7 @@ def _savedmodel(
     expected: Mapping[str, np.ndarray],
     tolerance: float,
 ) -> dict[str, Any]:
-    from remedis_jax.weights.export_savedmodel import export_savedmodel
+    from remedis_jax.weights.savedmodel.exporter import export_savedmodel
 
     function = network_function(artifact.card)
 

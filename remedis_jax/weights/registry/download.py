@@ -15,10 +15,10 @@ from pathlib import Path
 
 from remedis_jax.data.dataset import file_sha256
 from remedis_jax.errors import RunFailed, UserError
-from remedis_jax.weights.checksums import check_file, write_record
 from remedis_jax.weights.file_kinds import refuse_other_kinds
-from remedis_jax.weights.https import Interrupted, check_url, open_url, reason_of, shown
-from remedis_jax.weights.partial_file import PartialFile, alone
+from remedis_jax.weights.registry.checksums import check_file, write_record
+from remedis_jax.weights.registry.https import Interrupted, check_url, open_url, reason_of, shown
+from remedis_jax.weights.registry.partial_file import PartialFile, alone
 
 # Called with the bytes that are here and those of the whole file, 0 while that is unknown.
 Progress = Callable[[int, int], None]

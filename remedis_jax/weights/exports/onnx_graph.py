@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from remedis_jax.models.bit import UNITS, BiTSpec, group_count
 from remedis_jax.weights.architecture import HEAD_BIAS, HEAD_KERNEL, ROOT, encoder_spec
 from remedis_jax.weights.artifact import Artifact, flatten
-from remedis_jax.weights.outputs import temperature
+from remedis_jax.weights.exports.outputs import temperature
 
 # opset 17 has all that is used and is read by onnxruntime 1.12 (2022) and newer.
 _OPSET, _IR_VERSION = 17, 8

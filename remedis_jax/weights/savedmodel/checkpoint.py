@@ -1,6 +1,6 @@
 """Reads the variables of a SavedModel from its checkpoint, without loading the model.
 
-Standard library, NumPy and TensorFlow only: `savedmodel_worker` loads this file by its path.
+Standard library, NumPy and TensorFlow only: `worker` loads this file by its path.
 """
 
 import math

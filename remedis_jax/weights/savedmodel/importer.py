@@ -2,8 +2,8 @@
 
 The eight released REMEDIS models are such folders. Their variables become our parameters, and what
 their documentation leaves open, whether the input is scaled and the last GroupNorm applied inside,
-is decided by running both networks on the same images; see `savedmodel_parity`. TensorFlow runs in
-a process of its own; see `savedmodel_process`.
+is decided by running both networks on the same images; see `readings`. TensorFlow runs in
+a process of its own; see `process`.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiTSpec
 from remedis_jax.weights.architecture import encoder_shapes
 from remedis_jax.weights.artifact import unflatten
-from remedis_jax.weights.savedmodel_parity import (
+from remedis_jax.weights.savedmodel.process import check_folder, folder_sha256, run_worker
+from remedis_jax.weights.savedmodel.readings import (
     PROBE,
     SCALINGS,
     Row,
@@ -29,8 +30,7 @@ from remedis_jax.weights.savedmodel_parity import (
     table_lines,
     tolerance,
 )
-from remedis_jax.weights.savedmodel_process import check_folder, folder_sha256, run_worker
-from remedis_jax.weights.savedmodel_variables import Match, Variable, propose
+from remedis_jax.weights.savedmodel.variables import Match, Variable, propose
 
 # Where the model takes any size: ours, the published pathology models' own.
 DEFAULT_SIZE = 224

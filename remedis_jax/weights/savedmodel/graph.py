@@ -7,7 +7,7 @@ anything in it can call consists of operations on a written list of pure ones. W
 then given is not the file but a copy that holds only the one function that will be called, the
 functions it calls in turn, and the variables.
 
-Standard library only: `savedmodel_worker` loads this file by its path, in an interpreter where the
+Standard library only: `worker` loads this file by its path, in an interpreter where the
 rest of this package need not be installed. The protocol buffers come parsed, from TensorFlow.
 """
 

@@ -1,0 +1,1 @@
+"""Published models by name, folders of models, and downloads that are verified."""
