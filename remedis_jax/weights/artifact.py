@@ -112,6 +112,8 @@ def save_artifact(path: Path, params: Mapping[str, Any], card: Mapping[str, Any]
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         save_file(flat, temporary, metadata={METADATA_KEY: _canonical(content)})
+        # safetensors writes for its owner's eyes only; folders of models are shared.
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except SafetensorError as error:
         # What safetensors makes of a full disk.
@@ -346,6 +348,13 @@ def _matches(patterns: Sequence[re.Pattern], name: str) -> bool:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _pool() -> ThreadPoolExecutor:

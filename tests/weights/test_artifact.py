@@ -31,6 +31,9 @@ def test_round_trip_is_exact_and_reproducible(tmp_path):
     digest = save_artifact(first, params, card)
     assert save_artifact(second, params, card) == digest
     assert first.read_bytes() == second.read_bytes()
+    (tmp_path / "plain").touch()
+    assert first.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    (tmp_path / "plain").unlink()
     loaded = load_artifact(first, sha256=digest.upper())
     assert loaded.card == json.loads(json.dumps(card)) and loaded.sha256 == digest
     for name, value in flatten(params).items():
