@@ -13,6 +13,7 @@ from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.models.bit import BiT, BiTSpec
 from remedis_jax.weights.artifact import Artifact, flatten, load_artifact
 from remedis_jax.weights.exports import stablehlo_export as export_module
+from remedis_jax.weights.exports.export import export
 from remedis_jax.weights.exports.outputs import expected_outputs
 from remedis_jax.weights.exports.parity import compare_outputs
 from remedis_jax.weights.exports.stablehlo_export import export_stablehlo, program
@@ -121,3 +122,15 @@ def test_a_wrong_export_is_not_kept(exported, tmp_path, monkeypatch):
         export_stablehlo(artifact, tmp_path / "file" / "x", expected=expected, **options)
     with pytest.raises(UserError, match="exists already"):
         export_stablehlo(artifact, tmp_path / "file", expected=expected, **options)
+
+
+def test_nothing_in_the_current_folder_is_run(tmp_path, monkeypatch, small_artifact):
+    """Somebody who exports inside a downloaded folder must not run what lies there."""
+    canary = tmp_path / "canary"
+    for name in ("runpy", "numpy", "json", "jax"):
+        code = f"open({str(canary)!r}, 'w').close()\nraise SystemExit(0)\n"
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    parity = export(load_artifact(small_artifact), "stablehlo", "out")
+    assert parity["images"] == 8 and (tmp_path / "out" / "network.stablehlo").is_file()
+    assert not canary.exists()

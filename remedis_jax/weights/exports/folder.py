@@ -21,7 +21,8 @@ def complete_folder(out: Path) -> Iterator[Path]:
         UserError: It exists, or its parent is a file.
         OSError: It cannot be written.
     """
-    out = Path(out)
+    # Absolute, since what checks the files runs elsewhere.
+    out = Path(out).absolute()
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists already.", "Give --out a new folder, or remove that one.")
     try:

@@ -61,7 +61,7 @@ def run_worker(
         UserError: The interpreter does not exist, or lacks a package.
         RunFailed: The script ended in an error.
     """
-    interpreter = str(python or os.environ.get(variable) or sys.executable)
+    interpreter = os.path.abspath(python or os.environ.get(variable) or sys.executable)
     with tempfile.TemporaryDirectory(prefix="remedis-worker-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job))
@@ -71,6 +71,8 @@ def run_worker(
             done = subprocess.run(
                 command,
                 env=os.environ | _ENVIRONMENT,
+                # The current folder is on Python's path: the user's may hold anybody's runpy.py.
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
