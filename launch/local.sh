@@ -70,7 +70,7 @@ case $command in
     install "$venv" dev
     cd "$root"
     # Two processes: most of the time goes into compiling, which takes one core.
-    run "$venv/bin/python" -m pytest -q -n 2 --dist loadfile "$@"
+    run "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
     ;;
   oracles)
     # An environment of their own, so that the project's stays free of PyTorch and TensorFlow.

@@ -9,6 +9,7 @@ project; it is given a folder with `job.json` and `arrays.npz` and leaves `repor
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,15 @@ _ENVIRONMENT = {
 }
 # A network of a billion parameters on a slow disk takes minutes; a hang must end some day.
 _TIME_LIMIT = 3600
+
+
+def interpreter_path(python: str | os.PathLike) -> str:
+    """An interpreter's absolute path, since it is started in another folder.
+
+    A bare name is looked up as the shell would. Links are kept: that of an environment is one.
+    """
+    found = None if os.path.dirname(python) else shutil.which(python)
+    return os.path.abspath(found or python)
 
 
 def run_worker(
@@ -61,7 +71,7 @@ def run_worker(
         UserError: The interpreter does not exist, or lacks a package.
         RunFailed: The script ended in an error.
     """
-    interpreter = os.path.abspath(python or os.environ.get(variable) or sys.executable)
+    interpreter = interpreter_path(python or os.environ.get(variable) or sys.executable)
     with tempfile.TemporaryDirectory(prefix="remedis-worker-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job))

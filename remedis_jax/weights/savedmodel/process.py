@@ -17,6 +17,7 @@ import numpy as np
 
 from remedis_jax.data.dataset import file_sha256
 from remedis_jax.errors import RunFailed, UserError
+from remedis_jax.weights.exports.worker_process import interpreter_path
 
 PYTHON_VARIABLE = "REMEDIS_TF_PYTHON"
 # ours: a published saved_model.pb has a few MB, the largest published model 1 GB.
@@ -131,10 +132,7 @@ def run_worker(
         UserError: No TensorFlow there, or the SavedModel is refused.
         RunFailed: The process ended without an answer.
     """
-    python = os.fspath(python or os.environ.get(PYTHON_VARIABLE) or sys.executable)
-    if os.sep in python:
-        # The process starts elsewhere. Not resolved: an environment's interpreter is a link.
-        python = os.path.abspath(python)
+    python = interpreter_path(python or os.environ.get(PYTHON_VARIABLE) or sys.executable)
     np.save(work / "images.npy", images)
     request = {
         "folder": str(folder),
