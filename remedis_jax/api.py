@@ -47,6 +47,7 @@ def train(
     from remedis_jax.report.model_card import write_model_card
     from remedis_jax.training import loop, processes
     from remedis_jax.training.build import make_plan
+    from remedis_jax.training.card import make_card
     from remedis_jax.training.config import load_config
 
     if isinstance(config, str):
@@ -72,7 +73,7 @@ def train(
             evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
         if supervised and config.data.validation:
             rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
-            card = loop.make_card(config, dataset, None, 0)
+            card = make_card(config, dataset, None, 0)
             evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
     result = loop.train(
         config,
@@ -101,7 +102,7 @@ def evaluate(
 
     Args:
         manifest: CSV or Parquet.
-        weights: A weights file, or the folder of a finished run.
+        weights: As for `load`.
         out: Folder for `predictions.csv`, `metrics.json` and the report.
         columns: Other column names than those that the weights were trained with: `image`,
             `group`, `label`, `site`, `split`; "" for a column that this manifest lacks.
@@ -115,16 +116,12 @@ def evaluate(
     Raises:
         UserError: The manifest or the weights cannot be used.
     """
-    from remedis_jax.data.dataset import Dataset, open_rows
     from remedis_jax.data.decode import check_images
-    from remedis_jax.data.labels import LabelSpec, encode_labels
-    from remedis_jax.evaluation.embedding_run import prepared_source
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
     from remedis_jax.report.model_card import write_model_card
     from remedis_jax.report.page import report_from_predictions
     from remedis_jax.training.sharding import make_mesh
-    from remedis_jax.weights.contract import Contract
     from remedis_jax.weights.open import open_weights
 
     artifact = open_weights(weights)
@@ -135,14 +132,8 @@ def evaluate(
             "Fine-tune it first, with config.init set to it.",
         )
     data = data_config(artifact.card, manifest, columns or {})
-    spec = None
-    if data.labels:
-        spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
-    rows = open_rows(data, where)
-    labels = None if spec is None else encode_labels(rows, spec, require_all_classes=False)
-    check_images(rows, channels=data.channels, to_grey=data.to_grey)
-    source = prepared_source(rows, Contract.from_json(artifact.card["preprocessing"]))
-    dataset = Dataset(rows, source, labels, spec, decodes=True)
+    dataset = _as_trained(artifact.card, data, where)
+    check_images(dataset.manifest, channels=data.channels, to_grey=data.to_grey)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "predictions.csv"
@@ -150,7 +141,7 @@ def evaluate(
     (out / "weights.json").write_text(
         json.dumps({"path": str(artifact.path), "sha256": artifact.sha256}) + "\n"
     )
-    if spec is not None:
+    if dataset.spec is not None:
         report_from_predictions([path], out, show=show)
         write_model_card(artifact.path, out / "model_card.md", metrics=out / "metrics.json")
     return path
@@ -226,14 +217,10 @@ def calibrate(
     Raises:
         UserError: The manifest, the weights or the target cannot be used.
     """
-    from remedis_jax.data.dataset import Dataset, open_rows
-    from remedis_jax.data.labels import LabelSpec, encode_labels
     from remedis_jax.evaluation.calibration import fit_temperature
-    from remedis_jax.evaluation.embedding_run import prepared_source
     from remedis_jax.evaluation.predict import predict
     from remedis_jax.training.sharding import make_mesh
     from remedis_jax.weights.artifact import save_artifact
-    from remedis_jax.weights.contract import Contract
     from remedis_jax.weights.open import open_weights
 
     out = Path(out)
@@ -251,24 +238,20 @@ def calibrate(
     data = data_config(card, manifest, columns or {})
     if not data.labels:
         raise UserError("No label column is named.", "Name it with --label.")
-    spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
-    rows = open_rows(data, where)
-    labels = encode_labels(rows, spec, require_all_classes=False)
-    source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
-    dataset = Dataset(rows, source, labels, spec, decodes=True)
+    dataset = _as_trained(card, data, where)
     plain = card | {"head": head | {"temperature": None}}
     logits = predict(
         artifact.params, plain, dataset, make_mesh(), kind="logits", progress=progress
     )
-    fitted = fit_temperature(logits, labels)
+    fitted = fit_temperature(logits, dataset.labels)
     fit = {
         "method": "temperature scaling",
         "log_loss_before": fitted.log_loss_before,
         "log_loss_after": fitted.log_loss_after,
         "labels": fitted.labels,
-        "images": len(rows),
+        "images": len(dataset),
         "groups": dataset.patients,
-        "manifest_sha256": rows.sha256,
+        "manifest_sha256": dataset.manifest.sha256,
         "where": {
             key: [value] if isinstance(value, str) else list(value)
             for key, value in (where or {}).items()
@@ -278,6 +261,22 @@ def calibrate(
     lineage = card["lineage"] | {"calibrated_from": artifact.sha256}
     save_artifact(out, artifact.params, card | {"head": new_head, "lineage": lineage})
     return fitted
+
+
+def _as_trained(card: Mapping[str, Any], data: Any, where: Mapping[str, Any] | None):
+    """Rows with labels of the classifier's classes (if any are named) and prepared images."""
+    from remedis_jax.data.dataset import Dataset, open_rows
+    from remedis_jax.data.labels import LabelSpec, encode_labels
+    from remedis_jax.evaluation.embedding_run import prepared_source
+    from remedis_jax.weights.contract import Contract
+
+    head, spec, labels = card["head"], None, None
+    rows = open_rows(data, where)
+    if data.labels:
+        spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
+        labels = encode_labels(rows, spec, require_all_classes=False)
+    source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
+    return Dataset(rows, source, labels, spec, decodes=True)
 
 
 def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str, str]):

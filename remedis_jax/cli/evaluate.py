@@ -9,7 +9,8 @@ import typer
 def evaluate(
     manifest: Annotated[Path, typer.Argument(help="CSV or Parquet with one image a row.")],
     weights: Annotated[
-        Path, typer.Option(help="weights.safetensors, or the folder of a finished run.")
+        str,
+        typer.Option(help="weights.safetensors, a run's folder, a registry name, or a URL."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for predictions, metrics and report.")],
     where: Annotated[

@@ -28,7 +28,8 @@ from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
 from remedis_jax.evaluation.predict import predictions_of
 from remedis_jax.evaluation.predictions import Predictions, read_predictions, write_predictions
 from remedis_jax.evaluation.validation import validation_evaluator
-from remedis_jax.training.loop import Evaluation, Result, make_card, train, write_json
+from remedis_jax.training.card import make_card
+from remedis_jax.training.loop import Evaluation, Result, train, write_json
 from remedis_jax.training.sharding import make_mesh
 from remedis_jax.versions import versions
 from remedis_jax.weights.artifact import load_artifact
