@@ -8,8 +8,11 @@ import pytest
 
 import remedis_jax
 from remedis_jax.errors import UserError
+from remedis_jax.models.bit import BiTSpec
 from remedis_jax.training.metric_writers import MetricWriter
-from remedis_jax.weights.artifact import flatten, load_artifact
+from remedis_jax.weights.architecture import encoder_spec
+from remedis_jax.weights.artifact import flatten, load_artifact, save_artifact
+from tests.weights.conftest import make_card, random_params
 
 STAGES = {
     "simclr": ("experiments/contrastive/simclr.py:task=phantom,tiny", "pool"),
@@ -84,6 +87,31 @@ def test_card_tells_architecture_preprocessing_and_lineage(tiny_phantom, tmp_pat
     assert card["lineage"]["init"]["sha256"] == load_artifact(parent.weights).sha256
     assert card["lineage"]["init"]["stage"] == "simclr"
     assert load_artifact(parent.weights).card["head"] is None
+
+
+def test_training_goes_on_from_imported_weights_as_they_are(tiny_phantom, tmp_path):
+    """Unscaled input and no last norm, as a REMEDIS file may be: said in the config, checked."""
+    spec = BiTSpec(14, 0.25, "cifar_stride2", final_norm=False, value_range=(0.0, 1.0))
+    weights = tmp_path / "imported.safetensors"
+    save_artifact(weights, random_params(spec), make_card(spec, antialias=False))
+
+    def run(name, *more):
+        return train(
+            tiny_phantom, tmp_path / name, "supervised", "devices=1", f"init={weights}", *more
+        )
+
+    with pytest.raises(UserError, match=r"Set model.value_range=\(0.0, 1.0\)"):
+        run("wrong")
+    scaled = "model.value_range=(0.0, 1.0)"
+    with pytest.raises(UserError, match="group_norm/beta is absent in .*dont_load"):
+        run("no_norm", scaled)
+    as_it_is = load_artifact(run("same", scaled, "model.final_norm=False").weights)
+    assert encoder_spec(as_it_is.card) == spec
+    assert as_it_is.card["preprocessing"]["value_range"] == [0, 1]
+    assert as_it_is.card["licence"]["inherited"]["name"] == "Apache-2.0"
+    # Or with a last norm that starts anew.
+    grown = load_artifact(run("grown", scaled, "dont_load=('encoder/group_norm/',)").weights)
+    assert grown.card["encoder"]["final_norm"] and "group_norm" in grown.params["encoder"]
 
 
 def test_lines_of_steps_that_are_computed_again_are_dropped(tmp_path):

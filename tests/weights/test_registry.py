@@ -124,6 +124,21 @@ def test_savedmodel_that_lies_there_is_named(folder):
             locate(reference)
 
 
+def test_imported_weights_come_before_the_savedmodel_in_the_current_folder(
+    folder, small_artifact, tmp_path, monkeypatch
+):
+    saved = tmp_path / "here" / "path-50x1-remedis-s"
+    saved.mkdir(parents=True)
+    (saved / "saved_model.pb").write_bytes(b"x")
+    folder.mkdir(parents=True, exist_ok=True)
+    imported = folder / "path-50x1-remedis-s.safetensors"
+    imported.write_bytes(small_artifact.read_bytes())
+    monkeypatch.chdir(saved.parent)
+    assert locate("path-50x1-remedis-s") == imported
+    with pytest.raises(UserError, match="Import it once"):
+        locate(saved)
+
+
 def test_folders_are_searched_two_levels_deep_by_their_headers(folder, small_artifact):
     from remedis_jax.weights.artifact import read_card
 

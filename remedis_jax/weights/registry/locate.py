@@ -69,7 +69,9 @@ def locate(
     if scheme is not None:
         return _remote(location_of(text), text, sha256, offline, progress)
     if os.path.exists(text):
-        return _local(Path(text), sha256)
+        # A SavedModel that lies in the current folder may have been imported under its name.
+        imported = find_artifact(text) if _is_savedmodel(Path(text)) else None
+        return _local(imported or Path(text), sha256)
     model = known_model(text)
     if model is not None:
         return _published(model, sha256, offline, progress)
@@ -91,11 +93,15 @@ def cached(location: Location) -> Path | None:
     return None
 
 
+def _is_savedmodel(path: Path) -> bool:
+    return path.is_dir() and (path / "saved_model.pb").is_file()
+
+
 def _local(path: Path, sha256: str | None) -> Path:
     """A path that was found, its bytes compared with what is known of them."""
     if not path.exists():
         raise UserError(f"{path} does not exist.", "Check the path.")
-    if path.is_dir() and (path / "saved_model.pb").is_file():
+    if _is_savedmodel(path):
         raise UserError(
             f"{path} is a TensorFlow SavedModel.",
             f"Import it once: remedis import remedis {path}",
