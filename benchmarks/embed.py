@@ -4,6 +4,8 @@
     python benchmarks/embed.py --small                                   seconds, without a peer
     python benchmarks/embed.py --memory r152x2                           peak memory instead
 
+`./launch/local.sh oracles` makes the environment of the peer.
+
 Both sides get the same files, the same weights (ours, written in timm's layout), the same threads
 (all cores) and the same preprocessing, and write the features to a file; how far the two files
 differ is printed. Each side lives in a process of its own that has loaded and compiled everything;
