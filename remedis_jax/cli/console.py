@@ -21,17 +21,22 @@ class Announcer:
 
 def count_progress(what: str, interval: float = 5.0) -> Callable[[int, int], None]:
     """A (done, total) callback that prints a line with rate and time left now and then."""
-    start = last = time.monotonic()
+    last = time.monotonic()
+    first: tuple[int, float] | None = None
 
     def progress(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
-        if now - last < interval:
+        if first is None:
+            # What a resumed run has found done already says nothing of its rate.
+            first = done, now
+        if now - last < interval or done == first[0]:
             return
         last = now
-        rate = done / (now - start)
+        rate = (done - first[0]) / (now - first[1])
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
         print(
-            f"{what}: {done:,}/{total:,}  {rate:,.0f}/s  {(total - done) / rate:.0f} s left",
+            f"{what}: {done:,}/{total:,}  {shown}/s  {(total - done) / rate:.0f} s left",
             file=sys.stderr,
             flush=True,
         )
