@@ -267,7 +267,7 @@ def _as_trained(card: Mapping[str, Any], data: Any, where: Mapping[str, Any] | N
     """Rows with labels of the classifier's classes (if any are named) and prepared images."""
     from remedis_jax.data.dataset import Dataset, open_rows
     from remedis_jax.data.labels import LabelSpec, encode_labels
-    from remedis_jax.evaluation.embedding_run import prepared_source
+    from remedis_jax.evaluation.prepared import prepared_source
     from remedis_jax.weights.contract import Contract
 
     head, spec, labels = card["head"], None, None

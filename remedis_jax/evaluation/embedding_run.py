@@ -36,9 +36,9 @@ from remedis_jax.evaluation.embedding_files import (
     write_embeddings,
 )
 from remedis_jax.evaluation.model import Model, embedder
+from remedis_jax.evaluation.prepared import prepared_source
 from remedis_jax.training.loop import write_json
 from remedis_jax.training.sharding import put_batch
-from remedis_jax.weights.contract import Contract
 
 Progress = Callable[[int, int], None]
 ON_BAD_IMAGE = ("stop", "skip")
@@ -80,18 +80,6 @@ class Settings:
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(f"A batch of {self.batch_size} is impossible.", "Use 1 or more.")
-
-
-def prepared_source(manifest: Manifest, contract: Contract) -> FileSource:
-    """The manifest's images in the form that `contract.to_network` takes."""
-    host = contract.host
-    return FileSource(
-        manifest,
-        contract.prepare,
-        (host.size, host.size, contract.channels),
-        dtype=np.uint8 if host.antialias else np.float32,
-        description=json.dumps(contract.to_json(), sort_keys=True),
-    )
 
 
 class _Skipping:
