@@ -302,8 +302,9 @@ def _features(
         clock = time.monotonic()
         for rows in _feature_batches(model, skipping or source, size, done):
             if skipping is not None:
-                found = {i: text for i, text in skipping.problems.items() if i not in problems}
-                problems |= {i: t for i, t in found.items() if i < done + len(rows)}
+                # A copy: threads that prepare later batches add to it meanwhile.
+                found = skipping.problems.copy()
+                problems |= {i: text for i, text in found.items() if i < done + len(rows)}
                 _check_share(problems, total, settings)
                 rows = rows.copy()
                 for index in problems:
