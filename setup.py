@@ -11,6 +11,10 @@ VERSION = re.search(
 )[1]
 
 DICOM = ["pydicom>=3", "pylibjpeg", "pylibjpeg-openjpeg"]
+# Tiles of whole slides.
+SLIDES = ["openslide-bin", "openslide-python", "tiffslide"]
+# The workbook of the TCGA-CDR.
+XLSX = ["openpyxl"]
 # HDF5 files of the pathology tools.
 H5 = ["h5py"]
 ONNX = ["onnx", "onnxruntime"]
@@ -30,7 +34,10 @@ setup(
     packages=find_packages(
         include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]
     ),
-    package_data={"remedis_jax.report": ["templates/*.html", "templates/*.md"]},
+    package_data={
+        "remedis_jax.report": ["templates/*.html", "templates/*.md"],
+        "remedis_jax.data.tfds_sets": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"],
+    },
     install_requires=[
         "absl-py",
         "array_record",
@@ -45,6 +52,7 @@ setup(
         "matplotlib",
         "ml-collections",
         "numpy",
+        "opencv-python-headless",
         "optax",
         "orbax-checkpoint",
         "pandas",
@@ -54,6 +62,7 @@ setup(
         "safetensors",
         "scikit-learn",
         "scipy",
+        "simplejpeg",
         "tensorboardX",
         "tensorflow-datasets",
         "typer",
@@ -65,10 +74,13 @@ setup(
         "h5": H5,
         "onnx": ONNX,
         "serve": SERVE,
+        "slides": SLIDES,
         "tf": TF,
         "torch": TORCH,
+        "xlsx": XLSX,
         "dev": [
-            "pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard", *DICOM, *H5, *SERVE,
+            "pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard", "pydicom-data",
+            *DICOM, *H5, *SERVE, *SLIDES,
         ],
         # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
         # needs them.

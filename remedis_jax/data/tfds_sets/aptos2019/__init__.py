@@ -1,0 +1,1 @@
+"""The data set aptos2019 in the layout of TFDS."""

@@ -1,0 +1,1 @@
+"""The data set camelyon17_wilds in the layout of TFDS."""

@@ -1,0 +1,1 @@
+"""The data set ham10000 in the layout of TFDS."""

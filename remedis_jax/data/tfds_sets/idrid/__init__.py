@@ -1,0 +1,1 @@
+"""The data set idrid in the layout of TFDS."""

@@ -1,0 +1,1 @@
+"""The data set isic2019 in the layout of TFDS."""

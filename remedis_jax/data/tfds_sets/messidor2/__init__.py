@@ -1,0 +1,1 @@
+"""The data set messidor2 in the layout of TFDS."""

@@ -1,0 +1,1 @@
+"""The data set rsna_mammography in the layout of TFDS."""
