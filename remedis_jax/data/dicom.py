@@ -1,11 +1,14 @@
-"""A DICOM file becomes an 8-bit grey or RGB image, by these rules and no others.
+"""A DICOM file becomes a grey or RGB image, by these rules and no others.
 
-* One image a file: several frames, and kinds of object that keep the window per frame, are
-  refused. Uncompressed, deflated, RLE, JPEG and JPEG 2000 pixels are read where an installed plugin
+* One frame: the one that is asked for, see `data.reading.Reading.frames`. Objects of several frames
+  may keep rescaling and window in their functional groups; those of the frame come before those
+  that all frames share, and these before what the file says as a whole.
+* Uncompressed, deflated, RLE, JPEG, JPEG-LS and JPEG 2000 pixels are read where an installed plugin
   of pydicom reads them.
-* Grey (MONOCHROME1, MONOCHROME2) of up to 16 bits becomes 8 bits as `data.dicom_levels` says: black
-  to white over the file's own window, or over its own range where it names none.
-* Colour is RGB of 8 bits: YBR is converted, palettes are looked up. Windows do not apply to
+* Grey (MONOCHROME1, MONOCHROME2) of up to 16 bits becomes 8 or 16 bits as `data.dicom_levels` says:
+  black to white over the file's own window, or over its own range where it names none, unless
+  `data.reading.Reading.window` says otherwise.
+* Colour is RGB of 8 or 16 bits: YBR is converted, palettes are looked up. Windows do not apply to
   colour, ICC profiles are not applied.
 * Overlays are not drawn. Only what describes the pixels is read, so that neither a name nor an
   identifier of a patient can reach a message.
@@ -15,15 +18,12 @@
 
 import io
 import re
-import struct
 import warnings
 import zlib
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from remedis_jax.data.decode import _Unusable
 from remedis_jax.data.dicom_levels import (
     MONOCHROME,
     Display,
@@ -32,9 +32,13 @@ from remedis_jax.data.dicom_levels import (
     to_colours,
     to_grey,
 )
+from remedis_jax.data.dicom_pixels import PALETTE, stored_values
+from remedis_jax.data.native import DAMAGE, Native, Unusable, choose_frame
+from remedis_jax.data.reading import Reading
 
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_PALETTE = "PALETTE COLOR"
+# pydicom converts the others of 8 bits only; of these two the decoder of JPEG 2000 makes RGB.
+_DEEP_COLOUR = ("RGB", "YBR_ICT", "YBR_RCT")
 # ours: no deflated file of one image is near it.
 _MOST_INFLATED = 2**27
 _WARNERS = r"pydicom(\.|$)"
@@ -46,59 +50,71 @@ _TAGS = (
     "GreenPaletteColorLookupTableDescriptor BluePaletteColorLookupTableDescriptor "
     "RedPaletteColorLookupTableData GreenPaletteColorLookupTableData "
     "BluePaletteColorLookupTableData AlphaPaletteColorLookupTableData "
-    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence "
+    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence BurnedInAnnotation "
     "PixelData FloatPixelData DoubleFloatPixelData"
 ).split()
 _REQUIRED = (
     "Rows", "Columns", "PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated",
     "BitsStored", "PixelRepresentation",
 )  # fmt: skip
-# What reading a damaged file raises, over pydicom and the decoders that it calls.
-_DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 
-def open_dicom(data: bytes) -> Image.Image:
-    """Reads a DICOM file by the rules of this module.
+def open_dicom(data: bytes, reading: Reading, frame: int | None, native: Native) -> None:
+    """Reads one image of a DICOM file by the rules of this module.
 
     Args:
         data: The bytes of the file.
-
-    Returns:
-        An image of mode 'L' or 'RGB'.
+        reading: The rules that are open.
+        frame: Which of its images, from 0; None for what `reading` says.
+        native: Is filled, as far as the reading gets: pixels uint8 or uint16 [H, W], or uint8
+            or uint16 [H, W, 3].
 
     Raises:
-        _Unusable: A rule refuses it, it is damaged, or pydicom is not installed.
+        Unusable: A rule refuses it, it is damaged, or pydicom is not installed.
     """
     _prepare_pydicom()
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         dataset = _read(data)
+        native.burned_in = {"YES": True, "NO": False}.get(str(dataset.get("BurnedInAnnotation")))
         _check_description(dataset)
-        stored, kind = _decode(dataset)
+        native.width, native.height = int(dataset.Columns), int(dataset.Rows)
+        native.bits, native.mode = int(dataset.BitsStored), dataset.PhotometricInterpretation
+        native.frames = int(dataset.get("NumberOfFrames") or 1)
+        chosen = choose_frame(native.frames, reading, frame)
+        stored, kind = stored_values(dataset, chosen, native.frames)
         if kind in MONOCHROME:
-            stored = to_grey(stored, _display(dataset))
-        elif kind == _PALETTE:
+            display = _display(dataset, chosen)
+            if reading.window != "file":
+                display.table = None
+                display.window = None if reading.window == "full" else reading.window
+                display.window_shape = "LINEAR"
+            stored = to_grey(stored, display, reading.bits)
+        elif kind == PALETTE:
             stored = to_colours(stored, _palette(dataset))
-        return Image.fromarray(stored)
+        native.pixels = stored
     except Image.DecompressionBombError:
         raise _too_many_pixels() from None
-    except (*_DAMAGE, BytesLengthException, InvalidDicomError) as error:
+    except (*DAMAGE, BytesLengthException, InvalidDicomError) as error:
         # The type alone: pydicom's texts quote values of the file.
-        raise _Unusable(f"the DICOM file is damaged ({type(error).__name__})") from None
+        raise Unusable(f"the DICOM file is damaged ({type(error).__name__})") from None
+
+
+def depth_of_dicom(head: bytes) -> int:
+    """8 or 16, by the beginning of a file; 16 where what is there does not reach so far.
+
+    Most grey DICOM files have more than 8 bits, and no harm is done to those that have not.
+    """
+    _prepare_pydicom()
+    from pydicom import dcmread
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    try:
+        dataset = dcmread(io.BytesIO(head), specific_tags=["BitsStored"], stop_before_pixels=True)
+        return 8 if 1 <= int(dataset.get("BitsStored") or 16) <= 8 else 16
+    except (*DAMAGE, BytesLengthException, InvalidDicomError):
+        return 16
 
 
 def _prepare_pydicom() -> None:
@@ -109,7 +125,7 @@ def _prepare_pydicom() -> None:
     try:
         import pydicom.pixels  # noqa: F401
     except ImportError:
-        raise _Unusable(
+        raise Unusable(
             "it is DICOM, and pydicom 3 is not installed", "pip install 'remedis_jax[dicom]'."
         ) from None
     if ("ignore", None, Warning, re.compile(_WARNERS), 0) not in warnings.filters:
@@ -126,7 +142,7 @@ def _read(data: bytes) -> Any:
     stream.seek(132)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if "TransferSyntaxUID" not in meta:
-        raise _Unusable("the DICOM file does not say how it is encoded (no transfer syntax)")
+        raise Unusable("the DICOM file does not say how it is encoded (no transfer syntax)")
     if meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         _check_inflated(data[stream.tell() :])
     return dcmread(io.BytesIO(data), specific_tags=list(_TAGS))
@@ -142,7 +158,7 @@ def _check_inflated(deflated: bytes) -> None:
         if not piece and not rest:
             break
     if not inflater.eof:
-        raise _Unusable(
+        raise Unusable(
             f"the deflated DICOM file is cut off or holds more than {_MOST_INFLATED >> 20} MiB",
             "Save it with another transfer syntax.",
         )
@@ -151,111 +167,43 @@ def _check_inflated(deflated: bytes) -> None:
 def _check_description(dataset: Any) -> None:
     """Refuses what the description alone tells to be outside the rules."""
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        raise _Unusable("DICOM pixels that are floats have no agreed reading as 8-bit grey")
+        raise Unusable("DICOM pixels that are floats have no agreed reading as grey")
     if not dataset.get("PixelData"):
-        raise _Unusable("the DICOM file holds no pixels")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise _Unusable(f"the DICOM file holds {frames} frames", "Write one image per file.")
+        raise Unusable("the DICOM file holds no pixels")
+    if int(dataset.get("NumberOfFrames") or 1) < 1:
+        raise Unusable("the DICOM file says that it has no frame")
     missing = [name for name in _REQUIRED if dataset.get(name) is None]
     if missing:
-        raise _Unusable(f"the DICOM file does not state its {', '.join(missing)}")
+        raise Unusable(f"the DICOM file does not state its {', '.join(missing)}")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     if rows < 1 or columns < 1:
-        raise _Unusable(f"the DICOM file says that it is {columns} x {rows} pixels")
+        raise Unusable(f"the DICOM file says that it is {columns} x {rows} pixels")
     # Pillow's own setting, so that one rules every format.
     if Image.MAX_IMAGE_PIXELS is not None and rows * columns > 2 * Image.MAX_IMAGE_PIXELS:
         raise _too_many_pixels()
     kind, samples = dataset.PhotometricInterpretation, int(dataset.SamplesPerPixel)
     allocated, used = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    if kind in (*MONOCHROME, _PALETTE):
+    if kind in (*MONOCHROME, PALETTE):
         possible = samples == 1 and allocated in (1, 8, 16) and 1 <= used <= allocated
     else:
-        possible = kind in _COLOUR and samples == 3 and allocated == used == 8
+        deepest = 16 if kind in _DEEP_COLOUR else 8
+        possible = kind in _COLOUR and samples == 3 and allocated == used in (8, deepest)
     if not possible:
         # A kind that is not known is any text.
-        kind = kind if kind in (*MONOCHROME, _PALETTE, *_COLOUR) else "another kind"
-        raise _Unusable(
+        kind = kind if kind in (*MONOCHROME, PALETTE, *_COLOUR) else "another kind"
+        raise Unusable(
             f"DICOM pixels ({kind}, {samples} sample(s) of {used} in {allocated} bits) have no "
-            "agreed reading as 8-bit grey or RGB",
-            "Convert the file to grey of up to 16 bits or to RGB of 8.",
-        )
-    if kind in MONOCHROME and (
-        "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
-    ):
-        raise _Unusable(
-            "the DICOM file is of a multi-frame kind, which keeps the window per frame",
-            "Write it as a single-frame object.",
+            "agreed reading as grey or RGB",
+            "Convert the file to grey of up to 16 bits or to RGB of 8 or 16.",
         )
 
 
-def _too_many_pixels() -> _Unusable:
-    return _Unusable("the image has too many pixels", "Cut it into tiles.")
+def _too_many_pixels() -> Unusable:
+    return Unusable("the image has too many pixels", "Cut it into tiles.")
 
 
-def _decode(dataset: Any) -> tuple[np.ndarray, str]:
-    """The stored values, integers [H, W] or RGB uint8 [H, W, 3], and what they now mean."""
-    from pydicom import uid
-    from pydicom.pixels import get_decoder
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    checked = [uid.RLELossless, *uid.JPEGTransferSyntaxes, *uid.JPEG2000TransferSyntaxes]
-    known = syntax in checked or (syntax in uid.AllTransferSyntaxes and not syntax.is_encapsulated)
-    decoder = get_decoder(syntax) if known else None
-    if decoder is None or not decoder.is_available:
-        raise _unreadable(syntax)
-    if syntax.is_encapsulated:
-        _check_compressed(dataset)
-    try:
-        pixels, properties = decoder.as_array(dataset, index=0, raw=False)
-    except (NotImplementedError, RuntimeError):
-        # pydicom's words for "every plugin failed", be it the data or the plugins.
-        raise _unreadable(syntax) from None
-    kind = str(properties["photometric_interpretation"])
-    if kind not in (*MONOCHROME, _PALETTE, "RGB") or (kind == "RGB" and pixels.dtype != np.uint8):
-        raise _Unusable("the DICOM pixels are not what the file says they are")
-    return np.ascontiguousarray(pixels), kind
-
-
-def _unreadable(syntax: Any) -> _Unusable:
-    from pydicom.uid import AllTransferSyntaxes
-
-    # The identifier of a syntax that is not known is any text.
-    name = f"'{syntax.name}'" if syntax in AllTransferSyntaxes else "an unknown transfer syntax"
-    return _Unusable(
-        f"the DICOM pixels ({name}) are damaged, or no installed plugin of pydicom reads them",
-        "Save the file uncompressed, or install a plugin (python-gdcm reads lossless JPEG).",
-    )
-
-
-def _check_compressed(dataset: Any) -> None:
-    """Refuses data that would unpack to another size than the file says."""
-    from pydicom.encaps import get_frame
-    from pydicom.uid import RLELossless
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    width, height = dataset.Columns, dataset.Rows
-    if syntax == RLELossless:
-        # At worst each byte is a run of its own; the rest is the header and padding.
-        unpacked = width * height * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
-        fits = len(frame) <= 2 * unpacked + 128
-    else:
-        # A JP2 box, which does not belong here, could give another size than its content.
-        if not frame.startswith((b"\xff\xd8\xff", b"\xff\x4f\xff\x51")):
-            raise _unreadable(syntax)
-        try:
-            # Pillow reads the header alone.
-            header = Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000"))
-        except Image.UnidentifiedImageError:
-            raise _unreadable(syntax) from None
-        fits = header.size == (width, height)
-    if not fits:
-        raise _Unusable("the compressed DICOM pixels are not of the size that the file says")
-
-
-def _display(dataset: Any) -> Display:
-    """What the file says of how its stored values are shown."""
+def _display(dataset: Any, frame: int) -> Display:
+    """What the file says of how the stored values of a frame are shown."""
     display = Display(inverted=dataset.PhotometricInterpretation == "MONOCHROME1")
     padding = [
         _stored_value(dataset, int(dataset.get(name)))
@@ -264,22 +212,34 @@ def _display(dataset: Any) -> Display:
     ]
     if "PixelPaddingValue" in dataset and padding:
         display.padding = min(padding), max(padding)
+    values = _group(dataset, frame, "PixelValueTransformationSequence")
     if dataset.get("ModalityLUTSequence"):
         display.modality = _table(dataset, dataset.ModalityLUTSequence[0])
     else:
-        if dataset.get("RescaleSlope") is not None:
-            display.slope = float(dataset.RescaleSlope)
-        if dataset.get("RescaleIntercept") is not None:
-            display.intercept = float(dataset.RescaleIntercept)
-    if dataset.get("VOILUTSequence"):
-        display.table = _table(dataset, dataset.VOILUTSequence[0])
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
+        if values.get("RescaleSlope") is not None:
+            display.slope = float(values.RescaleSlope)
+        if values.get("RescaleIntercept") is not None:
+            display.intercept = float(values.RescaleIntercept)
+    window = _group(dataset, frame, "FrameVOILUTSequence")
+    if window.get("VOILUTSequence"):
+        display.table = _table(dataset, window.VOILUTSequence[0])
+    elif window.get("WindowCenter") is not None and window.get("WindowWidth") is not None:
         display.window = tuple(
             float(element.value if element.VM == 1 else element.value[0])
-            for element in (dataset["WindowCenter"], dataset["WindowWidth"])
+            for element in (window["WindowCenter"], window["WindowWidth"])
         )
-        display.window_shape = dataset.get("VOILUTFunction") or "LINEAR"
+        display.window_shape = window.get("VOILUTFunction") or "LINEAR"
     return display
+
+
+def _group(dataset: Any, frame: int, name: str) -> Any:
+    """Where a functional group of a frame stands: of its own, of all frames, or of the file."""
+    of_frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
+    for holder in (*of_frames[frame : frame + 1], *shared[:1]):
+        if holder.get(name):
+            return holder[name].value[0]
+    return dataset
 
 
 def _stored_value(dataset: Any, value: int) -> int:
@@ -299,9 +259,9 @@ def _table(dataset: Any, holder: Any, prefix: str = "LUT") -> Table:
 
 def _palette(dataset: Any) -> list[Table]:
     if "AlphaPaletteColorLookupTableData" in dataset:
-        raise _Unusable("a DICOM palette with transparency has no agreed reading")
+        raise Unusable("a DICOM palette with transparency has no agreed reading")
     if "RedPaletteColorLookupTableData" not in dataset:
-        raise _Unusable("the DICOM palette is segmented or missing", "Convert the file to RGB.")
+        raise Unusable("the DICOM palette is segmented or missing", "Convert the file to RGB.")
     return [
         _table(dataset, dataset, f"{colour}PaletteColorLookupTable")
         for colour in ("Red", "Green", "Blue")

@@ -1,11 +1,11 @@
-"""From the stored values of a DICOM image to 8 bits.
+"""From the stored values of a DICOM image to 8 or 16 bits.
 
 Grey goes through the display pipeline of PS3.3 C.11:
 
 1. Modality: the look-up table if the file has one, else `value * slope + intercept` (1 and 0 where
    absent).
 2. Black and white: the first VOI look-up table if the file has one, else its first window, else
-   the smallest and largest value of the image.
+   the smallest and largest value of the image (`data.reading.Reading.window` may say otherwise).
 3. MONOCHROME1 is inverted, so that high is bright in every image.
 4. Padding (Pixel Padding Value, to its Range Limit) is black whatever comes of the above, and
    takes no part in the smallest and largest value. An image of one value is black.
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from remedis_jax.data.decode import _DARKEST_PEAK, _Unusable
+from remedis_jax.data.native import DARKEST_PEAK, Unusable
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _WINDOW_SHAPES = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -54,7 +54,7 @@ def read_table(descriptor: Any, data: Any, *, little_endian: bool) -> Table:
     """A look-up table from its descriptor and data, as pydicom returns their values.
 
     Raises:
-        _Unusable: It is not one.
+        Unusable: It is not one.
     """
     count, first, bits = (int(value) for value in descriptor)
     count = count or 2**16
@@ -64,7 +64,7 @@ def read_table(descriptor: Any, data: Any, *, little_endian: bool) -> Table:
         data = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
     entries = np.asarray(data).astype(np.int64).ravel()[:count]
     if entries.size < count or not 8 <= bits <= 16 or entries.min() < 0 or entries.max() >> bits:
-        raise _Unusable("a look-up table of the DICOM file is damaged")
+        raise Unusable("a look-up table of the DICOM file is damaged")
     return Table(entries, first, bits)
 
 
@@ -93,18 +93,19 @@ class Display:
     window_shape: str = "LINEAR"
 
 
-def to_grey(stored: np.ndarray, display: Display) -> np.ndarray:
+def to_grey(stored: np.ndarray, display: Display, bits: int = 8) -> np.ndarray:
     """The image as it is shown.
 
     Args:
         stored: integers [H, W] of at most 16 bits.
         display: What the file says.
+        bits: 8 or 16, of the result.
 
     Returns:
-        uint8 [H, W].
+        uint8 or uint16 [H, W].
 
     Raises:
-        _Unusable: The image is all padding, or a number of `display` makes no sense.
+        Unusable: The image is all padding, or a number of `display` makes no sense.
     """
 
     def render(levels: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -112,12 +113,14 @@ def to_grey(stored: np.ndarray, display: Display) -> np.ndarray:
         if display.padding is not None:
             shown = (levels < display.padding[0]) | (levels > display.padding[1])
         if not (present & shown).any():
-            raise _Unusable("every pixel of the DICOM file is padding")
+            raise Unusable("every pixel of the DICOM file is padding")
         # Rounded twice: a file and its inverted twin differ in the last bit of the quotient, and
         # a half must not go up in one and down in the other.
-        grey = np.rint(np.round(255 * _brightness(levels, present & shown, display), 6))
-        return np.where(shown, grey, 0).clip(0, 255).astype(np.uint8)
+        grey = np.rint(np.round(white * _brightness(levels, present & shown, display), 6))
+        return np.where(shown, grey, 0).clip(0, white).astype(dtype)
 
+    dtype = np.uint8 if bits == 8 else np.uint16
+    white = np.iinfo(dtype).max
     return _by_level(stored, render)
 
 
@@ -132,11 +135,11 @@ def to_colours(stored: np.ndarray, palette: Sequence[Table]) -> np.ndarray:
         uint8 [H, W, 3].
 
     Raises:
-        _Unusable: The entries are less than 12 bits of 16, and would come out all but black.
+        Unusable: The entries are less than 12 bits of 16, and would come out all but black.
     """
     deepest = max(int(table.entries.max()) for table in palette)
-    if palette[0].bits > 8 and 0 < deepest < _DARKEST_PEAK:
-        raise _Unusable(f"the 16-bit palette of the DICOM file goes up to {deepest} of 65535 only")
+    if palette[0].bits > 8 and 0 < deepest < DARKEST_PEAK:
+        raise Unusable(f"the 16-bit palette of the DICOM file goes up to {deepest} of 65535 only")
 
     def render(levels: np.ndarray, present: np.ndarray) -> np.ndarray:
         return np.stack(
@@ -149,14 +152,14 @@ def to_colours(stored: np.ndarray, palette: Sequence[Table]) -> np.ndarray:
 def _by_level(
     stored: np.ndarray, render: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """`render` makes bytes of every value from least to greatest, told which of them occur."""
+    """`render` makes pixels of every value from least to greatest, told which of them occur."""
     lowest = int(stored.min())
     levels = np.arange(lowest, int(stored.max()) + 1)
     present = np.zeros(levels.size, bool)
     for rows in _blocks(stored):
         present[stored[rows].astype(np.intp) - lowest] = True
     rendered = render(levels, present)
-    image = np.empty(stored.shape + rendered.shape[1:], np.uint8)
+    image = np.empty(stored.shape + rendered.shape[1:], rendered.dtype)
     for rows in _blocks(stored):
         image[rows] = rendered[stored[rows].astype(np.intp) - lowest]
     return image
@@ -174,7 +177,7 @@ def _brightness(levels: np.ndarray, counted: np.ndarray, display: Display) -> np
     elif display.slope and np.isfinite([display.slope, display.intercept]).all():
         values = levels * display.slope + display.intercept
     else:
-        raise _Unusable(
+        raise Unusable(
             f"the DICOM file rescales by {display.slope:g} and {display.intercept:g}",
             "Correct its Rescale Slope and Rescale Intercept.",
         )
@@ -201,7 +204,7 @@ def _through_window(values: np.ndarray, center: float, width: float, shape: str)
         or width < narrowest
         or width == 0
     ):
-        raise _Unusable(
+        raise Unusable(
             f"the DICOM file's window has centre {center:g} and width {width:g}",
             "Correct Window Center and Window Width, or remove them.",
         )

@@ -1,18 +1,26 @@
 """From an image of any size to a square one: which part is kept and how it is resampled.
 
 Two arithmetics, since the published pipelines have two. With `antialias` the kernel widens when an
-image shrinks and the result is bytes: Pillow's resize, which PyTorch users of BiT call. Without,
-the kernel keeps its width and the result stays float32: TensorFlow 2's `tf.image.resize`, which
-SimCLR and REMEDIS call.
+image shrinks and the result has the depth of the image: Pillow's resize, which PyTorch users of
+BiT call. Without, the kernel keeps its width and the result stays float32: TensorFlow 2's
+`tf.image.resize`, which SimCLR and REMEDIS call.
+
+A third for training here, which no published pipeline has and no published weights need: `fast`
+takes the mean of the area that becomes a pixel (OpenCV's INTER_AREA), in a third to an eighth of
+the time of Pillow.
 """
 
 import dataclasses
 from typing import Literal
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from remedis_jax.errors import UserError
+
+# Several images are resampled at a time by threads of our own.
+cv2.setNumThreads(1)
 
 Fit = Literal["squash", "pad", "crop"]
 FITS = ("squash", "pad", "crop")
@@ -60,25 +68,56 @@ class Resampling:
                 "most 1, kernel bicubic or bilinear; 'pad' neither crops nor aliases.",
             )
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """Resamples an image of mode 'L' or 'RGB'.
+    def __call__(self, pixels: np.ndarray, *, fast: bool = False) -> np.ndarray:
+        """Resamples an image.
+
+        Args:
+            pixels: uint8 or uint16 [H, W, 1 or 3].
+            fast: See this module; not without `antialias`. `kernel` then counts for nothing: a
+                side that shrinks is averaged, one that grows is cubic.
 
         Returns:
-            [size, size, 1 or 3]: uint8 with antialias, else float32 in [0, 1].
+            [size, size, 1 or 3]: with antialias of the same dtype, else float32 in [0, 1].
         """
         if not self.antialias:
-            return self._without_antialias(np.asarray(image))
+            return self._without_antialias(pixels)
+        whole = self.crop_proportion == 1
+        if whole and pixels.shape[:2] == (self.size, self.size):
+            return pixels
+        if fast:
+            return self._by_area(pixels)
+        if pixels.dtype == np.uint8:
+            image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+            return _three_axes(np.array(self._resized(image), np.uint8))
+        # Pillow resamples 16 bits as floats only, a channel at a time.
+        planes = [
+            np.asarray(self._resized(Image.fromarray(plane.astype(np.float32))))
+            for plane in np.moveaxis(pixels, 2, 0)
+        ]
+        return np.stack(planes, axis=2).round().clip(0, 65535).astype(np.uint16)
+
+    def _by_area(self, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        if self.fit == "pad":
+            wide, high = _fitting(width, height, self.size)
+            square = np.zeros((self.size, self.size, pixels.shape[2]), pixels.dtype)
+            left, top = (self.size - wide) // 2, (self.size - high) // 2
+            square[top : top + high, left : left + wide] = _to_size(pixels, wide, high)
+            return square
+        left, top, wide, high = self._box(width, height)
+        return _to_size(pixels[top : top + high, left : left + wide], self.size, self.size)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        """Pillow's image of the right size, by its antialiased resampling."""
         kernel, size = _PILLOW[self.kernel], (self.size, self.size)
         if self.crop_proportion < 1:
             left, top, width, height = self._box(image.width, image.height)
-            resized = image.resize(size, kernel, box=(left, top, left + width, top + height))
-        elif self.fit == "squash":
-            resized = image.resize(size, kernel)
-        elif self.fit == "crop":
-            resized = ImageOps.fit(image, size, kernel)
-        else:
-            resized = self._padded(image, kernel)
-        return _three_axes(np.array(resized, np.uint8))
+            return image.resize(size, kernel, box=(left, top, left + width, top + height))
+        if self.fit == "squash":
+            return image.resize(size, kernel)
+        if self.fit == "crop":
+            return ImageOps.fit(image, size, kernel)
+        return self._padded(image, kernel)
 
     def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, width, height) of the kept box in whole pixels.
@@ -93,8 +132,7 @@ class Resampling:
 
     def _padded(self, image: Image.Image, kernel: Image.Resampling) -> Image.Image:
         # Not ImageOps.pad: it rounds the short side of a thin strip to 0 and returns black.
-        scale = self.size / max(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
+        width, height = _fitting(*image.size, self.size)
         square = Image.new(image.mode, (self.size, self.size))
         resized = image.resize((width, height), kernel)
         square.paste(resized, ((self.size - width) // 2, (self.size - height) // 2))
@@ -108,9 +146,26 @@ class Resampling:
         columns, column_weights = _taps(left, wide, self.size, self.kernel)
         # Few rows are touched where an image shrinks a lot: only those are turned into floats.
         taken = _three_axes(pixels)[rows].astype(np.float32)
-        lines = np.einsum("ykxc,yk->yxc", taken, row_weights / np.float32(255))
+        full = np.float32(np.iinfo(pixels.dtype).max)
+        lines = np.einsum("ykxc,yk->yxc", taken, row_weights / full)
         result = np.einsum("yxkc,xk->yxc", lines[:, columns], column_weights)
         return np.clip(result, 0.0, 1.0)
+
+
+def _fitting(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height of the largest image of the same shape in a square."""
+    scale = size / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _to_size(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """[H, W, C] to [height, width, C]."""
+    less = min(width, pixels.shape[1]), min(height, pixels.shape[0])
+    if less != pixels.shape[1::-1]:
+        pixels = cv2.resize(pixels, less, interpolation=cv2.INTER_AREA)
+    if less != (width, height):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return _three_axes(pixels)
 
 
 def _three_axes(pixels: np.ndarray) -> np.ndarray:

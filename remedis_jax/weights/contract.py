@@ -7,6 +7,7 @@ and the value range (`to_network`).
 """
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from remedis_jax.augment import get_recipe
 from remedis_jax.data.decode import decode_pixels
+from remedis_jax.data.reading import Reading
 from remedis_jax.data.resample import Resampling
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import VALUE_RANGES, BiTSpec, to_bit_input
@@ -40,6 +42,7 @@ class Contract:
         value_range: Black and white of what the network reads.
         output_dim: Length of the feature vector.
         pooling: How the feature map becomes a vector; "mean" over positions.
+        bits: As `window`, `frames` and `reduced`: see `data.reading.Reading`.
 
     Raises:
         UserError: A value is out of range.
@@ -53,8 +56,14 @@ class Contract:
     output_dim: int
     value_range: tuple[float, float] = (-1.0, 1.0)
     pooling: str = "mean"
+    bits: int = 8
+    window: str | tuple[float, float] = "file"
+    frames: str = "error"
+    reduced: bool = False
 
     def __post_init__(self):
+        if isinstance(self.window, list):  # as JSON has it
+            object.__setattr__(self, "window", tuple(self.window))
         if (
             self.channels not in (1, 3)
             or not isinstance(self.to_grey, bool)
@@ -73,6 +82,25 @@ class Contract:
                 f"Recipe {self.device[0]!r} is random and cannot be part of a contract.",
                 "Use 'eval' with options that are not random.",
             )
+        if self.reading.reduced and not self.host.antialias:
+            raise UserError(
+                "A contract cannot reduce JPEGs and then resample them without antialias.",
+                "Set reduced to false.",
+            )
+
+    @property
+    def reading(self) -> Reading:
+        """How images are read."""
+        return Reading(
+            self.channels, self.to_grey, self.bits, self.window, self.frames, self.reduced
+        )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of what `prepare` returns: uint8, uint16, or float32."""
+        if not self.host.antialias:
+            return np.dtype(np.float32)
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Contract":
@@ -105,33 +133,37 @@ class Contract:
         return values
 
     def prepare(
-        self, image: bytes | str | os.PathLike | np.ndarray, name: str | None = None
+        self,
+        image: bytes | str | os.PathLike | np.ndarray,
+        name: str | None = None,
+        frame: int | None = None,
     ) -> np.ndarray:
         """An image in the form that `to_network` takes, by the rules of `data.decode`.
 
         Args:
             image: Path, bytes of a file, or pixels; see `data.decode.decode_pixels`.
             name: What to call it in an error.
+            frame: Which image of a file of several; see `data.decode.decode_pixels`.
 
         Returns:
-            [host.size, host.size, channels] uint8, or float32 in [0, 1] where the host's
-            resampling does not antialias.
+            `dtype` [host.size, host.size, channels]; floats are in [0, 1].
 
         Raises:
             UserError: It cannot be decoded, or the contract refuses it.
         """
-        pixels = decode_pixels(image, self.channels, to_grey=self.to_grey, name=name)
-        longer, shorter = max(pixels.size), min(pixels.size)
-        if longer > MAX_ASPECT * shorter:
+        needed = math.ceil(self.host.size / self.host.crop_proportion)
+        pixels = decode_pixels(image, self.reading, name=name, frame=frame, at_least=needed)
+        height, width = pixels.shape[:2]
+        if max(height, width) > MAX_ASPECT * min(height, width):
             named = name or (
                 os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"
             )
             raise UserError(
-                f"{named}: {pixels.width} x {pixels.height} pixels is more than {MAX_ASPECT} times "
+                f"{named}: {width} x {height} pixels is more than {MAX_ASPECT} times "
                 "as long as it is wide.",
                 "Cut it into pieces nearer to a square.",
             )
-        return self.host(pixels)
+        return self.host(pixels, fast=self.reduced)
 
     def to_network(self, prepared: jax.Array) -> jax.Array:
         """What the network reads; for use inside a compiled program.
@@ -145,8 +177,8 @@ class Contract:
         if self.device is not None:
             name, options = self.device
             view = get_recipe(name, **dict(options))(None, prepared, self.size)
-        elif prepared.dtype == jnp.uint8:
-            view = prepared.astype(jnp.float32) * (1 / 255)
+        elif prepared.dtype in (jnp.uint8, jnp.uint16):
+            view = prepared.astype(jnp.float32) * (1 / jnp.iinfo(prepared.dtype).max)
         else:
             view = prepared
         return to_bit_input(view, self.value_range)
@@ -161,12 +193,21 @@ class Contract:
         }[host.fit]
         kept = "" if host.crop_proportion == 1 else f", the central {host.crop_proportion:g} kept"
         aliasing = "with" if host.antialias else "without"
+        how = "mean over areas" if self.reduced else f"{host.kernel}, {aliasing} antialias"
         lines = [
-            "8-bit "
+            f"{self.bits}-bit "
             + ("colour; grey images are repeated to three channels" if self.channels == 3 else
                "grey; colour is " + ("reduced to luma" if self.to_grey else "refused")),
-            f"{box}{kept}, resampled to {host.size} pixels ({host.kernel}, {aliasing} antialias)",
+            f"{box}{kept}, resampled to {host.size} pixels ({how})",
         ]  # fmt: skip
+        if self.window == "full":
+            lines.append("DICOM: the whole range of values, whatever window the file names")
+        elif self.window != "file":
+            lines.append("DICOM: window centre {:g}, width {:g}".format(*self.window))
+        if self.frames != "error":
+            lines.append(f"of files with several images, the {self.frames} one")
+        if self.reduced:
+            lines.append("JPEGs decoded at a half or less, where that is large enough")
         if self.device is not None:
             recipe = get_recipe(self.device[0], **dict(self.device[1]))
             part = {
@@ -184,8 +225,7 @@ class Contract:
 
 def recipe_contract(
     *,
-    channels: int,
-    to_grey: bool,
+    reading: Reading,
     working_size: int,
     fit: str,
     options: Mapping[str, Any],
@@ -194,8 +234,7 @@ def recipe_contract(
 ) -> Contract:
     """The contract of a network trained here: Pillow to the working size, then recipe 'eval'."""
     return Contract(
-        channels=channels,
-        to_grey=to_grey,
+        **reading.to_json(),
         host=Resampling(working_size, fit),
         device=_recipe_key("eval", options),
         size=size,

@@ -10,6 +10,8 @@ from PIL import Image
 
 import remedis_jax
 from remedis_jax.augment import get_recipe
+from remedis_jax.data.decode import decode_image
+from remedis_jax.data.reading import Reading
 from remedis_jax.data.resample import Resampling
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiT, BiTSpec, to_bit_input
@@ -42,6 +44,8 @@ def test_path_bytes_and_pixels_are_one_image(model, tmp_path):
     features = model.embed([path, str(path), png(pixels), pixels])
     assert features.shape == (4, 512)
     np.testing.assert_array_equal(features, np.repeat(model.embed(batch, batch_size=4)[:1], 4, 0))
+    deep = batch.astype(np.uint16) * 257
+    np.testing.assert_array_equal(model.embed(deep[:4], batch_size=4), features)
 
 
 def test_what_is_converted_by_rule(model):
@@ -64,7 +68,7 @@ def test_what_is_converted_by_rule(model):
     "image, message",
     [
         (np.zeros((8, 8, 3), np.float32), "image 0: .*float32.*agreed range"),
-        (np.zeros((8, 8, 3), np.uint16), "uint16 with 3 channel"),
+        (np.zeros((8, 8, 4), np.uint16), "uint16 with 4 channel"),
         (np.full((8, 8), 4000, np.uint16), "12-bit"),
         (np.zeros((8, 8, 2), np.uint8), "is no image"),
         (np.zeros((0, 8, 3), np.uint8), "is no image"),
@@ -97,10 +101,12 @@ def test_colour_where_grey_is_wanted():
 
 
 def test_what_the_network_reads():
-    """uint8 and float32 images alike, in the value range that the card says."""
+    """Images of all types alike, in the value range that the card says."""
     contract = Contract(1, False, Resampling(4), None, 4, 512, value_range=(0.0, 1.0))
     image = np.full((1, 4, 4, 1), 255, np.uint8)
     np.testing.assert_array_equal(contract.to_network(image), np.ones((1, 4, 4, 3)))
+    deep = image.astype(np.uint16) * 257
+    np.testing.assert_array_equal(contract.to_network(deep), np.ones((1, 4, 4, 3)))
     usual = Contract(3, False, Resampling(4), None, 4, 512)
     np.testing.assert_array_equal(
         usual.to_network(np.zeros((1, 4, 4, 3), np.float32)), -np.ones((1, 4, 4, 3))
@@ -110,7 +116,7 @@ def test_what_the_network_reads():
 def test_networks_trained_here_see_what_they_were_evaluated_on():
     spec = BiTSpec(14, 0.25)
     contract = recipe_contract(
-        channels=3, to_grey=False, working_size=36, fit="squash",
+        reading=Reading(), working_size=36, fit="squash",
         options={"center_proportion": 0.8}, size=32, spec=spec,
     )  # fmt: skip
     again = Contract.from_json(json.loads(json.dumps(contract.to_json())))
@@ -121,6 +127,50 @@ def test_networks_trained_here_see_what_they_were_evaluated_on():
         contract.to_network(prepared), to_bit_input(recipe(None, prepared, 32))
     )
     assert contract.sentences()[2].startswith("the central 0.8 of it resampled to 32 pixels")
+
+
+READINGS = [
+    Reading(),
+    Reading(1, to_grey=True, bits=16),
+    Reading(reduced=True),
+    Reading(bits=16, window=(40.0, 400.0), frames="middle", reduced=True),
+]
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_the_contract_of_a_run_reads_images_as_the_run_did(reading):
+    contract = recipe_contract(
+        reading=reading, working_size=24, fit="crop", options={}, size=20, spec=BiTSpec(14, 0.25)
+    )
+    again = Contract.from_json(json.loads(json.dumps(contract.to_json())))
+    assert again == contract and again.reading == reading and hash(again) == hash(contract)
+    file = io.BytesIO()
+    Image.fromarray(noise(90, 70)).save(file, "JPEG")
+    prepared = again.prepare(file.getvalue())
+    expected = decode_image(file.getvalue(), size=24, reading=reading, fit="crop")
+    np.testing.assert_array_equal(prepared, expected)
+    assert prepared.dtype == contract.dtype == (np.uint8 if reading.bits == 8 else np.uint16)
+
+
+def test_cards_of_older_runs_read_8_bits_at_full_scale():
+    values = Contract(3, False, Resampling(4), None, 4, 512).to_json()
+    for new in ("bits", "window", "frames", "reduced"):
+        del values[new]
+    assert Contract.from_json(values).reading == Reading()
+
+
+def test_what_is_read_otherwise_is_said_in_words():
+    plain, other = (
+        Contract(3, False, Resampling(4), None, 4, 512, **options).sentences()
+        for options in ({}, {"bits": 16, "window": (40, 400), "frames": "first", "reduced": True})
+    )
+    assert plain[0].startswith("8-bit") and "bicubic, with antialias" in plain[1]
+    assert other[0].startswith("16-bit") and "mean over areas" in other[1]
+    assert "DICOM: window centre 40, width 400" in other
+    assert "of files with several images, the first one" in other
+    assert any("half or less" in line for line in other)
+    with pytest.raises(UserError, match="cannot reduce"):
+        Contract(3, False, Resampling(4, antialias=False), None, 4, 512, reduced=True)
 
 
 def test_unscaled_networks_without_a_last_norm(tmp_path):
