@@ -4,12 +4,11 @@ Everything is text. A patient id that looks like a number keeps its leading zero
 cell stays an empty cell; numbers are parsed only where they are asked for (`Manifest.numbers`).
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -17,10 +16,14 @@ import numpy as np
 import pandas as pd
 
 from remedis_jax.data.messages import did_you_mean, first_few
+from remedis_jax.data.stores import FolderStore, ImageStore
+from remedis_jax.data.tables import FIRST_ROW as FIRST_ROW
+from remedis_jax.data.tables import read_csv, read_parquet
 from remedis_jax.errors import UserError
 
-# The header of a spreadsheet is row 1, so the first image is in row 2.
-FIRST_ROW = 2
+# Only names with one of these can be of Windows, lead elsewhere, or be another's under a second
+# spelling: a backslash, a drive, or an empty part, "." or ".." between the slashes.
+_UNUSUAL = re.compile(r"\\|:|(?:^|/)\.{0,2}(?:/|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Columns:
     """Which column of the manifest plays which part.
 
     Attributes:
-        image: Path of the image, relative to the manifest's folder, with '/' between folders.
+        image: Path of the image, relative to the manifest's folder, with '/' between folders;
+            ``scan.dcm#frame=3`` for one frame of a file of several.
         group: The unit that must never be split: patient, case, lesion, slide. None where the
             data has none; then every image counts as a group of its own.
         labels: The label columns; empty for unlabelled data.
@@ -62,12 +66,18 @@ class Manifest:
         columns: Which column plays which part.
         path: The file, absolute.
         sha256: Hex digest of the bytes of the whole file.
+        store: Where the images lie; None for the manifest's folder.
     """
 
     table: pd.DataFrame
     columns: Columns
     path: Path
     sha256: str
+    store: ImageStore | None = None
+
+    def __post_init__(self) -> None:
+        if self.store is None:
+            object.__setattr__(self, "store", FolderStore(self.path.parent))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -79,13 +89,13 @@ class Manifest:
 
     @property
     def images(self) -> list[str]:
-        """Path of each image as it stands in the file."""
+        """Name of each image in the store: its path, as it stands in the file."""
         return self.table[self.columns.image].tolist()
 
     @property
     def image_paths(self) -> list[Path]:
-        """Absolute path of each image; relative ones start at the manifest's folder."""
-        return [self.path.parent / name for name in self.images]
+        """Absolute path of each image, where they are files."""
+        return [Path(self.store.path(name)) for name in self.images]
 
     @property
     def groups(self) -> np.ndarray:
@@ -210,7 +220,7 @@ def read_manifest(
             f"{path}: cannot be read: {error.strerror}.",
             "Give the path of a readable .csv or .parquet manifest.",
         ) from None
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    readers = {".csv": read_csv, ".parquet": read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(
             f"{path}: a manifest is a .csv or a .parquet file.", "Save the table as one of these."
@@ -228,7 +238,7 @@ def read_manifest(
         missing = [
             f"{row} ({image})"
             for row, image in zip(manifest.rows, manifest.images, strict=True)
-            if not os.path.isfile(os.path.join(path.parent, image))
+            if not os.path.isfile(manifest.store.path(image))
         ]
         manifest.refuse(
             missing,
@@ -248,107 +258,25 @@ def require_columns(present: Sequence[str], wanted: Sequence[str], path: Path) -
             )
 
 
-def _read_csv(data: bytes, path: Path) -> pd.DataFrame:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}: row {row} is not UTF-8 text.", "Save the table as 'CSV UTF-8'."
-        ) from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    records: list[list[str]] = []
-    try:
-        records.extend(reader)
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: row {len(records) + 1} is not valid CSV: {error}.",
-            "Check its quotation marks.",
-        ) from None
-
-    header = records[0] if records else []
-    if not any(header):
-        raise UserError(f"{path}: row 1 is empty.", "The first row names the columns.")
-    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(header) == 1 and separator in header[0]:
-            raise UserError(
-                f"{path}: the columns are separated by {name}, not by commas.",
-                "Save the table as comma-separated CSV.",
-            )
-    _refuse_duplicate_columns(header, path)
-    filled = [
-        (row, cells)
-        for row, cells in enumerate(records[1:], FIRST_ROW)
-        if any(cell.strip() for cell in cells)
-    ]
-    for row, cells in filled:
-        if len(cells) != len(header):
-            raise UserError(
-                f"{path}: row {row} has {len(cells)} cells where the header has {len(header)}.",
-                "Put text that holds a comma between double quotes, and fill up short rows.",
-            )
-    rows = pd.Index([row for row, _ in filled], name="row", dtype=np.int64)
-    return pd.DataFrame([cells for _, cells in filled], rows, header, dtype=str)
-
-
-def _read_parquet(data: bytes, path: Path) -> pd.DataFrame:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(
-            f"{path}: reading Parquet needs pyarrow.",
-            "Install it with 'pip install pyarrow', or save the table as CSV.",
-        ) from None
-    try:
-        frame = pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas(integer_object_nulls=True)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: is not a readable Parquet file: {reason}.", "Write the file again."
-        ) from None
-    frame = frame.reset_index(drop=not frame.index.names[0])
-    header = [str(name) for name in frame.columns]
-    _refuse_duplicate_columns(header, path)
-    rows = pd.RangeIndex(FIRST_ROW, FIRST_ROW + len(frame), name="row")
-    text = {name: _as_text(frame.iloc[:, i]) for i, name in enumerate(header)}
-    return pd.DataFrame(text, rows, header, dtype=str)
-
-
-def _as_text(column: pd.Series) -> list[str]:
-    empty = column.isna().to_numpy()
-    values = column.to_numpy(object)
-    if column.dtype.kind == "f" and all(float(v).is_integer() for v in values[~empty]):
-        values = [None if e else int(v) for v, e in zip(values, empty, strict=True)]
-    return ["" if e else str(v) for v, e in zip(values, empty, strict=True)]
-
-
-def _refuse_duplicate_columns(header: Sequence[str], path: Path) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(
-            f"{path}: the header names {', '.join(map(repr, twice))} more than once.",
-            "Give every column its own name.",
-        )
-
-
 def _check_image_names(manifest: Manifest, allow_outside: bool) -> None:
     """Refuses image cells that are empty, of Windows' kind, outside the folder, or repeated."""
-    empty, windows, outside, repeated = [], [], [], []
-    seen: dict[str, int] = {}
-    for row, image in zip(manifest.rows.tolist(), manifest.images, strict=True):
-        shown = f"{row} ({image})"
+    images = manifest.images
+    empty, windows, outside = [], [], []
+    normal = images
+    for position in _unusual_names(images):
+        image = images[position]
+        row = str(manifest.rows[position])
         if not image.strip():
-            empty.append(str(row))
+            empty.append(row)
             continue
-        normal = posixpath.normpath(image)
+        if normal is images:
+            normal = list(images)
+        path = PurePosixPath(posixpath.normpath(image))
+        normal[position] = str(path)
         if "\\" in image or PureWindowsPath(image).drive:
-            windows.append(shown)
-        elif PurePosixPath(normal).is_absolute() or normal.split("/")[0] == "..":
-            outside.append(shown)
-        if normal in seen:
-            repeated.append(f"{shown[:-1]}, also in row {seen[normal]})")
-        seen.setdefault(normal, row)
+            windows.append(f"{row} ({image})")
+        elif path.is_absolute() or path.parts[:1] == ("..",):
+            outside.append(f"{row} ({image})")
     column = f"column {manifest.columns.image!r}"
     manifest.refuse(empty, f"{column} is empty in", "Name the image or delete the row.")
     manifest.refuse(
@@ -362,4 +290,29 @@ def _check_image_names(manifest: Manifest, allow_outside: bool) -> None:
             f"{column} leads out of the manifest's folder in",
             "Use paths inside the folder, or pass allow_outside=True if this is meant.",
         )
-    manifest.refuse(repeated, "an image is named again in", "Keep one row per image.")
+    if len(set(normal)) < len(normal):
+        manifest.refuse(
+            _repeated(images, normal, manifest.rows),
+            "an image is named again in",
+            "Keep one row per image.",
+        )
+
+
+def _unusual_names(images: Sequence[str]) -> list[int]:
+    """Positions of the names that have to be looked at one by one, the empty ones among them."""
+    # All at once first, since of a million names mostly none is unusual.
+    joined = "/" + "/\n/".join(images) + "/"
+    if any(part in joined for part in ("\\", ":", "//", "/./", "/../")):
+        return [i for i, name in enumerate(images) if not name.strip() or _UNUSUAL.search(name)]
+    return [i for i, name in enumerate(images) if not name.strip()]
+
+
+def _repeated(images: Sequence[str], normal: Sequence[str], rows: np.ndarray) -> list[str]:
+    """The rows whose image is another's, with that other's row."""
+    found = []
+    seen: dict[str, int] = {}
+    for row, image, name in zip(rows.tolist(), images, normal, strict=True):
+        if name in seen:
+            found.append(f"{row} ({image}, also in row {seen[name]})")
+        seen.setdefault(name, row)
+    return found

@@ -16,7 +16,9 @@ import numpy as np
 
 from remedis_jax.data.decode import check_working_format, decode_image
 from remedis_jax.data.manifest import Manifest
+from remedis_jax.data.reading import EIGHT_BIT_COLOUR, Reading
 from remedis_jax.data.resample import Fit
+from remedis_jax.data.stores import frame_of
 from remedis_jax.errors import UserError
 
 # ours: half of a 16 GiB laptop.
@@ -31,13 +33,17 @@ class ImageSource(Protocol):
         """(height, width, channels)."""
 
     @property
+    def dtype(self) -> np.dtype:
+        """uint8, or uint16 for images that keep their depth; float32 where prepared so."""
+
+    @property
     def digest(self) -> str:
         """Changes when the images, their order or their working format change."""
 
     def __len__(self) -> int: ...
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices` (int [b], each in [0, N)): uint8 [b, height, width, channels].
+        """The images at `indices` (int [b], each in [0, N)): `dtype` [b, height, width, channels].
 
         Raises:
             UserError: An image cannot be read, with its name.
@@ -45,15 +51,15 @@ class ImageSource(Protocol):
 
 
 class FileSource:
-    """Image files, read and prepared at each use.
+    """The images of a manifest, read from its store and prepared at each use.
 
-    The digest covers the paths and the sizes in bytes of the files and how they are prepared; not
+    The digest covers the names and the sizes in bytes of the images and how they are prepared; not
     the folder they lie in, so that a run can go on after the data has moved.
 
     Args:
         manifest: The images.
-        prepare: From a path, and the keyword `name` for errors, to pixels [H, W, C]; can be
-            pickled.
+        prepare: From what the store gives (bytes of a file, or pixels), with the keywords `name`
+            for errors and `frame` (int or None), to pixels [H, W, C]; can be pickled.
         image_shape: (H, W, C) of what `prepare` returns.
         dtype: Of what `prepare` returns.
         description: Of how it prepares, for the digest.
@@ -77,7 +83,7 @@ class FileSource:
         self._prepare = prepare
         self._image_shape = image_shape
         self._dtype = np.dtype(dtype)
-        self._folder = os.fspath(manifest.path.parent)
+        self._store = manifest.store
         self._images = manifest.images
         self._rows = manifest.rows
         self._manifest_path = os.fspath(manifest.path)
@@ -85,13 +91,12 @@ class FileSource:
         self._pool = ThreadPoolExecutor(self._threads)
         content = hashlib.sha256(description.encode())
         for row, image in zip(self._rows, self._images, strict=True):
-            try:
-                length = os.stat(os.path.join(self._folder, image)).st_size
-            except OSError as error:
+            length = self._store.size(image)
+            if length < 0:
                 raise UserError(
-                    f"{self._manifest_path}: row {row} ({image}): {error.strerror}.",
-                    f"Paths start at the manifest's folder, {self._folder}.",
-                ) from None
+                    f"{self._manifest_path}: row {row}: there is no image {image}.",
+                    "Restore it or leave the row out.",
+                )
             content.update(f"{image}\0{length}\0".encode())
         self._digest = content.hexdigest()
 
@@ -101,6 +106,10 @@ class FileSource:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self._image_shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._dtype
 
     @property
     def digest(self) -> str:
@@ -119,10 +128,12 @@ class FileSource:
             UserError: It cannot be read, with its manifest, row and name.
         """
         image = self._images[index]
-        return self._prepare(
-            os.path.join(self._folder, image),
-            name=f"{self._manifest_path}: row {self._rows[index]} ({image})",
-        )
+        name = f"{self._manifest_path}: row {self._rows[index]} ({image})"
+        try:
+            content = self._store.read(image)
+        except UserError as error:
+            raise UserError(f"{name}: {error.problem}", error.remedy) from None
+        return self._prepare(content, name=name, frame=frame_of(image))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pool"}
@@ -133,14 +144,13 @@ class FileSource:
 
 
 class ManifestSource(FileSource):
-    """Image files, decoded at each use by the rules of `remedis_jax.data.decode`.
+    """The images of a manifest at one working size, by the rules of `remedis_jax.data.decode`.
 
     Args:
         manifest: The images.
         size: Side of the images in pixels.
-        channels: As for `decode_image`.
+        reading: How they are read; its `bits` say whether the pixels are uint8 or uint16.
         fit: As for `decode_image`.
-        to_grey: As for `decode_image`.
         threads: As for `FileSource`.
 
     Raises:
@@ -151,19 +161,18 @@ class ManifestSource(FileSource):
         self,
         manifest: Manifest,
         size: int,
-        channels: int = 3,
+        reading: Reading = EIGHT_BIT_COLOUR,
         fit: Fit = "squash",
         *,
-        to_grey: bool = False,
         threads: int | None = None,
     ):
-        check_working_format(size, channels, fit)
-        working = {"size": size, "channels": channels, "fit": fit, "to_grey": to_grey}
+        check_working_format(size, reading.channels, fit)
         super().__init__(
             manifest,
-            functools.partial(decode_image, **working),
-            (size, size, channels),
-            description=repr(sorted(working.items())),
+            functools.partial(decode_image, size=size, reading=reading, fit=fit),
+            (size, size, reading.channels),
+            dtype=np.uint8 if reading.bits == 8 else np.uint16,
+            description=f"{size} {fit} {sorted(reading.to_json().items())}",
             threads=threads,
         )
 
@@ -172,14 +181,14 @@ class InMemorySource:
     """Images held in memory. Each worker process gets a copy; with this source use none.
 
     Args:
-        images: uint8 [N, height, width, channels].
+        images: uint8 or uint16 [N, height, width, channels].
         digest: Digest of the source that the images were read from; that of the pixels if None.
     """
 
     def __init__(self, images: np.ndarray, digest: str | None = None):
-        if images.dtype != np.uint8 or images.ndim != 4:
+        if images.dtype not in (np.uint8, np.uint16) or images.ndim != 4:
             raise ValueError(
-                f"images must be uint8 [N, H, W, C], got {images.dtype} {images.shape}"
+                f"images must be uint8 or uint16 [N, H, W, C], got {images.dtype} {images.shape}"
             )
         self.images = np.ascontiguousarray(images)
         if digest is None:
@@ -194,6 +203,10 @@ class InMemorySource:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.images.dtype
 
     @property
     def digest(self) -> str:
@@ -228,6 +241,10 @@ class SubsetSource:
         return self._source.image_shape
 
     @property
+    def dtype(self) -> np.dtype:
+        return self._source.dtype
+
+    @property
     def digest(self) -> str:
         return self._digest
 
@@ -250,17 +267,22 @@ def load_in_memory(
     Raises:
         UserError: It would take more memory than `max_bytes`, or an image cannot be read.
     """
-    needed = len(source) * int(np.prod(source.image_shape))
+    needed = bytes_of(source)
     if needed > max_bytes:
         raise UserError(
             f"{len(source):,} images of shape {source.image_shape} take {needed / 2**30:.1f} GiB,"
             f" more than the {max_bytes / 2**30:.1f} GiB allowed.",
             "Read them from their files, or choose a smaller working size.",
         )
-    images = np.empty((len(source), *source.image_shape), np.uint8)
+    images = np.empty((len(source), *source.image_shape), source.dtype)
     for start in range(0, len(source), 256):
         indices = np.arange(start, min(start + 256, len(source)))
         images[indices] = source.gather(indices)
         if progress is not None:
             progress(start + len(indices), len(source))
     return InMemorySource(images, source.digest)
+
+
+def bytes_of(source: ImageSource) -> int:
+    """What the images of a source take in memory."""
+    return len(source) * int(np.prod(source.image_shape)) * source.dtype.itemsize

@@ -10,6 +10,7 @@ from remedis_jax.data import (
     Columns,
     InMemorySource,
     ManifestSource,
+    Reading,
     SubsetSource,
     decode_image,
     load_in_memory,
@@ -43,13 +44,14 @@ def sources(manifest, tmp_path):
 
 
 def test_files_are_decoded_by_the_rules(manifest):
-    source = ManifestSource(manifest, 8, 1, "crop", to_grey=True)
+    reading = Reading(1, to_grey=True)
+    source = ManifestSource(manifest, 8, reading, "crop")
     assert source.image_shape == (8, 8, 1) and len(source) == 10
     batch = source.gather(np.array([7, 2]))
     assert batch.dtype == np.uint8
     for pixels, index in zip(batch, (7, 2), strict=True):
         path = manifest.image_paths[index]
-        expected = decode_image(path, size=8, channels=1, fit="crop", to_grey=True)
+        expected = decode_image(path, size=8, reading=reading, fit="crop")
         np.testing.assert_array_equal(pixels, expected)
 
 
@@ -85,7 +87,7 @@ def test_a_bad_image_names_manifest_row_and_file(manifest):
 
 def test_a_file_that_has_gone_is_noticed_at_once(manifest):
     manifest.image_paths[4].unlink()
-    with pytest.raises(UserError, match=r"row 6 \(4.png\): No such file"):
+    with pytest.raises(UserError, match="row 6: there is no image 4.png"):
         ManifestSource(manifest, 8)
 
 
