@@ -5,6 +5,7 @@
                       overrides=("data.manifest=images.csv",))
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ def train(
         UserError: The config or the data cannot be used.
         RunFailed: The run started and did not finish.
     """
-    from remedis_jax.data.dataset import open_evaluation, open_training, verify
+    from remedis_jax.data.checking import BAD_IMAGES, check_stage, skipped
+    from remedis_jax.data.dataset import open_evaluation, open_training
+    from remedis_jax.data.seen_stages import after
     from remedis_jax.evaluation.monitor import Monitor
     from remedis_jax.evaluation.validation import validation_evaluator
     from remedis_jax.report.model_card import write_model_card
@@ -49,6 +52,7 @@ def train(
     from remedis_jax.training.build import make_plan
     from remedis_jax.training.card import make_card
     from remedis_jax.training.config import load_config
+    from remedis_jax.training.workdir import check_workdir, is_new
 
     if isinstance(config, str):
         config = load_config(config, tuple(overrides))
@@ -59,26 +63,37 @@ def train(
     # does not leave a folder behind that the corrected command must not use.
     with processes.together():
         if processes.is_first():
-            loop.check_workdir(workdir, config)
-    evaluations = {}
+            check_workdir(workdir, config)
+    evaluations, check = {}, None
     with processes.together():
-        if loop.is_new(workdir):
-            verify(config.data, kind, progress)
-        dataset = open_training(config.data, kind)
+        if is_new(workdir):
+            parent = after(*loop.ancestors(loop.load_parent(config)))
+            check = check_stage(
+                config.data, kind, stage=config.stage, parent=parent, progress=progress
+            )
+            if check.findings.stamp() and processes.is_first():
+                announce(check.findings.stamp())
+        skip = skipped(workdir) if check is None else check.skip
+        if skip and processes.is_first():
+            announce(f"{len(skip):,} image(s) are left out; {workdir / BAD_IMAGES} lists them")
+        dataset = open_training(config.data, kind, skip)
         if not supervised and config.monitor.images:
             plan = make_plan(config, loop.examples_per_epoch(config, dataset))
             monitor = Monitor(config, dataset, workdir, plan.total_steps)
-            if monitor.declared and loop.is_new(workdir) and processes.is_first():
+            if monitor.declared and is_new(workdir) and processes.is_first():
                 announce(monitor.declared)
             evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
         if supervised and config.data.validation:
-            rows = open_evaluation(config.data, dataset.spec, config.data.validation.to_dict())
+            rows = open_evaluation(
+                config.data, dataset.spec, config.data.validation.to_dict(), skip
+            )
             card = make_card(config, dataset, None, 0)
             evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
     result = loop.train(
         config,
         workdir,
         dataset,
+        check=check,
         evaluations=evaluations,
         title=workdir.name,
         announce=announce,
@@ -95,28 +110,40 @@ def evaluate(
     *,
     columns: Mapping[str, str] | None = None,
     where: Mapping[str, Any] | None = None,
+    aggregate: str | None = None,
+    label_policy: str | None = None,
     progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     show: bool = False,
+    **rules: Any,
 ) -> Path:
     """Predicts every image of a manifest and scores the predictions.
 
     Args:
-        manifest: CSV or Parquet.
+        manifest: CSV or Parquet, a folder, tfds:NAME:SPLIT, or a cache.
         weights: As for `load`.
         out: Folder for `predictions.csv`, `metrics.json` and the report.
         columns: Other column names than those that the weights were trained with: `image`,
             `group`, `label`, `site`, `split`; "" for a column that this manifest lacks.
         where: Only rows with these values, e.g. {"site": "B", "split": "test"}.
+        aggregate: "patient:mean", "patient:max" or "patient:noisy-or" to score patients as well.
+        label_policy: What uncertain and empty labels are, see `data.label_policy.parse_policy`;
+            None for what the weights were trained with.
         progress: Called with (done, total).
+        announce: Called with lines for the user.
         show: Also print the tables of the report.
+        **rules: Fields of `remedis_jax.evaluation.guard.Rules`: namespace, near_duplicates,
+            allow_leakage, redact, on_bad_image, max_bad.
 
     Returns:
         The predictions file.
 
     Raises:
-        UserError: The manifest or the weights cannot be used.
+        UserError: The manifest or the weights cannot be used, or the weights have seen the images.
     """
-    from remedis_jax.data.decode import check_images
+    from remedis_jax.data.checking import BAD_IMAGES
+    from remedis_jax.data.dataset import open_rows, without
+    from remedis_jax.evaluation.guard import Rules, guard
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
     from remedis_jax.report.model_card import write_model_card
@@ -131,18 +158,24 @@ def evaluate(
             f"{artifact.path} comes from {artifact.card['stage']} and has no classifier.",
             "Fine-tune it first, with config.init set to it.",
         )
-    data = data_config(artifact.card, manifest, columns or {})
-    dataset = _as_trained(artifact.card, data, where)
-    check_images(dataset.manifest, channels=data.channels, to_grey=data.to_grey)
+    data = data_config(artifact.card, manifest, columns or {}, label_policy)
+    rows = open_rows(data, where)
+    guarded = guard(artifact, rows, Rules(**rules))
+    if guarded.findings.stamp():
+        announce(guarded.findings.stamp())
+    if guarded.bad:
+        announce(f"{len(guarded.bad):,} image(s) are left out; {BAD_IMAGES} lists them")
+    dataset = _as_trained(artifact.card, data, without(rows, guarded.skip))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "predictions.csv"
     write_predictions(path, predictions_of(artifact, dataset, make_mesh(), progress=progress))
+    guarded.write(out)
     (out / "weights.json").write_text(
         json.dumps({"path": str(artifact.path), "sha256": artifact.sha256}) + "\n"
     )
     if dataset.spec is not None:
-        report_from_predictions([path], out, show=show)
+        report_from_predictions([path], out, aggregate=aggregate, show=show)
         write_model_card(artifact.path, out / "model_card.md", metrics=out / "metrics.json")
     return path
 
@@ -200,6 +233,7 @@ def calibrate(
     columns: Mapping[str, str] | None = None,
     where: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    **rules: Any,
 ):
     """Fits a temperature on validation data and writes the weights with it.
 
@@ -210,6 +244,7 @@ def calibrate(
         columns: As for `evaluate`.
         where: The validation rows, e.g. {"split": "val"}.
         progress: Called with (done, total).
+        **rules: As for `evaluate`.
 
     Returns:
         A `remedis_jax.evaluation.calibration.Temperature`.
@@ -217,7 +252,11 @@ def calibrate(
     Raises:
         UserError: The manifest, the weights or the target cannot be used.
     """
+    from remedis_jax.data.checking import groups_of
+    from remedis_jax.data.dataset import open_rows, without
+    from remedis_jax.data.seen import after, remember
     from remedis_jax.evaluation.calibration import fit_temperature
+    from remedis_jax.evaluation.guard import Rules, guard
     from remedis_jax.evaluation.predict import predict
     from remedis_jax.training.sharding import make_mesh
     from remedis_jax.weights.artifact import save_artifact
@@ -238,7 +277,9 @@ def calibrate(
     data = data_config(card, manifest, columns or {})
     if not data.labels:
         raise UserError("No label column is named.", "Name it with --label.")
-    dataset = _as_trained(card, data, where)
+    rows = open_rows(data, where)
+    guarded = guard(artifact, rows, Rules(**rules), what="the validation rows")
+    dataset = _as_trained(card, data, without(rows, guarded.skip))
     plain = card | {"head": head | {"temperature": None}}
     logits = predict(
         artifact.params, plain, dataset, make_mesh(), kind="logits", progress=progress
@@ -259,32 +300,44 @@ def calibrate(
     }
     new_head = head | {"temperature": fitted.value, "calibration": fit}
     lineage = card["lineage"] | {"calibrated_from": artifact.sha256}
-    save_artifact(out, artifact.params, card | {"head": new_head, "lineage": lineage})
+    # Calibrated on these, the weights must not be judged by them.
+    stage = remember(
+        "calibration", True, guarded.facts, groups_of(dataset.manifest), salt=rows.sha256,
+        namespace=data.namespace, leakage=guarded.findings.summary(),
+    )  # fmt: skip
+    seen = after(artifact.seen, card["stage"]).then(stage)
+    card = {name: value for name, value in card.items() if name != "seen"}
+    save_artifact(out, artifact.params, card | {"head": new_head, "lineage": lineage}, seen)
     return fitted
 
 
-def _as_trained(card: Mapping[str, Any], data: Any, where: Mapping[str, Any] | None):
+def _as_trained(card: Mapping[str, Any], data: Any, rows: Any):
     """Rows with labels of the classifier's classes (if any are named) and prepared images."""
-    from remedis_jax.data.dataset import Dataset, open_rows
-    from remedis_jax.data.labels import LabelSpec, encode_labels
+    from remedis_jax.data.dataset import Dataset, encoded
+    from remedis_jax.data.labels import LabelSpec
     from remedis_jax.evaluation.prepared import prepared_source
     from remedis_jax.weights.contract import Contract
 
     head, spec, labels = card["head"], None, None
-    rows = open_rows(data, where)
-    if data.labels:
-        spec = LabelSpec(head["kind"], tuple(head["classes"]), tuple(data.labels))
-        labels = encode_labels(rows, spec, require_all_classes=False)
+    if data.labels or data.readers:
+        spec = LabelSpec.of(head["kind"], head["classes"], data.labels, data.readers)
+        labels = encoded(data, rows, spec, require_all_classes=False)
     source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
     return Dataset(rows, source, labels, spec, decodes=True)
 
 
-def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str, str]):
+def data_config(
+    card: dict[str, Any],
+    manifest: str | Path,
+    columns: Mapping[str, str],
+    label_policy: str | None = None,
+):
     """The `data` section that an artefact's contract asks for, for another manifest.
 
     Raises:
         UserError: `columns` has a role that does not exist.
     """
+    from remedis_jax.data.label_policy import POLICY_KEYS, parse_policy
     from remedis_jax.training.config import stage_config
     from remedis_jax.weights.contract import Contract
 
@@ -294,13 +347,19 @@ def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str
     trained = card.get("columns") or {}
     data.manifest = str(manifest)
     data.size, data.fit = contract.host.size, contract.host.fit
-    data.channels, data.to_grey = contract.channels, contract.to_grey
+    for name, value in contract.reading.to_json().items():
+        data[name] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    own = (card.get("config") or {}).get("data", {})
+    policy = {name: own[name] for name in POLICY_KEYS if name in own}
+    for name, value in (parse_policy(label_policy) if label_policy else policy).items():
+        data[name] = value
     data.labels = tuple(trained.get("labels", ()))
+    data.readers = tuple(own.get("readers", ()))
     for role in ("image", "group", "site", "split"):
         data[role] = trained.get(role, data[role])
     for role, name in columns.items():
         if role == "label":
-            data.labels = tuple(name.split(",")) if name else ()
+            data.labels, data.readers = tuple(name.split(",")) if name else (), ()
         elif role in ("image", "group", "site", "split"):
             data[role] = name
         else:
@@ -308,6 +367,104 @@ def data_config(card: dict[str, Any], manifest: str | Path, columns: Mapping[str
                 f"There is no column role {role!r}.", "Use image, group, label, site or split."
             )
     return data
+
+
+def check_data(
+    manifest: str | Path,
+    out: str | Path | None = None,
+    *,
+    image: str = "image",
+    group: str = "",
+    label: str = "",
+    site: str = "",
+    split: str = "",
+    where: Mapping[str, Any] | None = None,
+    against: Sequence[str | Path] = (),
+    label_policy: str | None = None,
+    near: int | None = None,
+    channels: int = 3,
+    to_grey: bool = False,
+    frames: str = "error",
+    window: str = "file",
+    redact: bool = False,
+    threads: int | None = None,
+    allow_outside: bool = False,
+    progress: Progress | None = None,
+    show: bool = False,
+):
+    """Decodes every image of a manifest and reports what is wrong with them.
+
+    Args:
+        manifest: CSV or Parquet, a folder of images, tfds:NAME:SPLIT, or a cache.
+        out: Folder of the report; `check-NAME` in the current one if None.
+        image: Column names, as for the others up to `split`; `label` may name several by commas.
+        group: See `image`.
+        label: See `image`.
+        site: See `image`.
+        split: See `image`.
+        where: Only rows with these values.
+        against: Other manifests that must share no patient and no image with this one.
+        label_policy: See `data.label_policy.parse_policy`.
+        near: Bits in which the fingerprints of copies differ at most; None for the default.
+        channels: See `data.reading.Reading`, as for `to_grey`, `frames` and `window`.
+        to_grey: See `channels`.
+        frames: See `channels`.
+        window: See `channels`.
+        redact: Show hashes of ids, and rows instead of names.
+        threads: Images decoded at a time.
+        allow_outside: Accept images outside the manifest's folder.
+        progress: Called with (done, total).
+        show: Also print the tables of the report.
+
+    Returns:
+        (the HTML page, a `remedis_jax.data.examination.Examination`).
+
+    Raises:
+        UserError: The manifest itself cannot be used.
+    """
+    from remedis_jax.data.dataset import check_labels, columns_of, manifest_of, reading_of
+    from remedis_jax.data.examination import examine
+    from remedis_jax.data.fingerprints import NEAR_DUPLICATE_BITS
+    from remedis_jax.data.inspection import inspect_images
+    from remedis_jax.data.label_policy import parse_policy
+    from remedis_jax.data.open_manifest import open_manifest
+    from remedis_jax.report.data_check import write_data_check
+    from remedis_jax.training.config import stage_config
+
+    data = stage_config("supervised").data
+    data.manifest, data.image, data.group = str(manifest), image, group
+    data.labels = tuple(filter(None, label.split(",")))
+    data.site, data.split = site, split
+    data.channels, data.to_grey, data.frames, data.window = channels, to_grey, frames, window
+    data.allow_outside, data.bits = allow_outside, 8
+    for name, value in (parse_policy(label_policy) if label_policy else {}).items():
+        data[name] = value
+    most = NEAR_DUPLICATE_BITS if near is None else near
+    rows = manifest_of(data)
+    rows = rows.where(**where) if where else rows
+    reading = reading_of(data, rows)
+
+    def inspected(manifest):
+        return inspect_images(manifest, reading, threads=threads, progress=progress)
+
+    others = [
+        open_manifest(
+            str(other),
+            dataclasses.replace(columns_of(data), labels=(), site=None, split=None),
+            allow_outside=allow_outside,
+        )
+        for other in against
+    ]
+    found = examine(
+        rows,
+        inspected(rows),
+        most=most,
+        redact=redact,
+        check_labels=lambda rows: check_labels(data, rows),
+        against=[(other, inspected(other)) for other in others],
+    )
+    folder = Path(out) if out else Path(f"check-{rows.path.stem}")
+    return write_data_check(folder, found, reading, show=show), found
 
 
 def write_report(

@@ -36,6 +36,12 @@ def tiny_phantom(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory):
+    """What is remembered of images stays among the files of the session."""
+    os.environ["REMEDIS_CACHE"] = str(tmp_path_factory.mktemp("user-cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Programs compiled once per session, as the commands keep them between runs."""
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")

@@ -1,5 +1,6 @@
 """Benchmarks run; what they measure is for the machine that they are run on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -30,3 +31,33 @@ def test_embed_runs_without_a_peer(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "remedis_jax" in done.stdout and "images/s" in done.stdout
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_input_pipeline_runs_without_peers(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    done = subprocess.run(
+        [
+            sys.executable, ROOT / "benchmarks" / "input_pipeline.py", "--small",
+            "--kinds", "png16", "--ours", "host", "--json", path,
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "16-bit PNG films" in done.stdout and "of the limit" in done.stdout
+    sides = [json.loads(line)["side"] for line in path.read_text().splitlines()]
+    assert sides == ["limit", "decode", "host", "decode/limit"]
+
+
+def test_million_rows_in_the_small(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    done = subprocess.run(
+        [
+            sys.executable, ROOT / "benchmarks" / "million_rows.py", "--small",
+            "--modes", "cases", "--json", path,
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = map(json.loads, path.read_text().splitlines())
+    assert row["rows"] == 20_000 and row["start_seconds"] < 10
+    assert set(row["resident_mib"]) == {"10", "25", "50", "75", "100"}

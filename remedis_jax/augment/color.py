@@ -9,6 +9,7 @@ luminance; hue and greyscale agree.
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +162,54 @@ def jitter_in_order(
     return _channels_last(planes)
 
 
+class Jitter(NamedTuple):
+    """What `sample_jitter` draws; None for an operation that is left out.
+
+    Attributes:
+        order: int32 [4], a permutation of BRIGHTNESS, CONTRAST, SATURATION, HUE.
+        brightness: float32 factor, or term.
+        contrast: float32 factor.
+        saturation: float32 factor.
+        hue: float32, turns.
+    """
+
+    order: jax.Array
+    brightness: jax.Array | None
+    contrast: jax.Array | None
+    saturation: jax.Array | None
+    hue: jax.Array | None
+
+
+def sample_jitter(
+    key: jax.Array,
+    brightness: float = 0.8,
+    contrast: float = 0.8,
+    saturation: float = 0.8,
+    hue: float = 0.2,
+    additive_brightness: bool = False,
+) -> Jitter:
+    """Draw the order and the strengths of `random_color_jitter`; arguments as there."""
+    numbers = jax.random.uniform(key, (5,))
+    order = jnp.asarray(ORDERS)[jnp.floor(numbers[4] * len(ORDERS)).astype(jnp.int32)]
+
+    def factor(number: jax.Array, strength: float) -> jax.Array | None:
+        if strength == 0:
+            return None
+        low, high = max(0.0, 1 - strength), 1 + strength
+        return low + (high - low) * number
+
+    def term(number: jax.Array, strength: float) -> jax.Array | None:
+        return strength * (2 * number - 1) if strength > 0 else None
+
+    return Jitter(
+        order,
+        (term if additive_brightness else factor)(numbers[0], brightness),
+        factor(numbers[1], contrast),
+        factor(numbers[2], saturation),
+        term(numbers[3], hue),
+    )
+
+
 def random_color_jitter(
     key: jax.Array,
     image: jax.Array,
@@ -188,27 +237,8 @@ def random_color_jitter(
     Reference: Chen et al., A Simple Framework for Contrastive Learning, 2020, appendix A;
     google-research/simclr tf2/data_util.py.
     """
-    numbers = jax.random.uniform(key, (5,))
-    order = jnp.asarray(ORDERS)[jnp.floor(numbers[4] * len(ORDERS)).astype(jnp.int32)]
-
-    def factor(number: jax.Array, strength: float) -> jax.Array | None:
-        if strength == 0:
-            return None
-        low, high = max(0.0, 1 - strength), 1 + strength
-        return low + (high - low) * number
-
-    def term(number: jax.Array, strength: float) -> jax.Array | None:
-        return strength * (2 * number - 1) if strength > 0 else None
-
-    return jitter_in_order(
-        image,
-        order,
-        (term if additive_brightness else factor)(numbers[0], brightness),
-        factor(numbers[1], contrast),
-        factor(numbers[2], saturation),
-        term(numbers[3], hue),
-        additive_brightness,
-    )
+    drawn = sample_jitter(key, brightness, contrast, saturation, hue, additive_brightness)
+    return jitter_in_order(image, *drawn, additive_brightness)
 
 
 def _channels_first(image: jax.Array) -> jax.Array:

@@ -162,6 +162,32 @@ def resize(image: jax.Array, size: Size, antialias: bool = False) -> jax.Array:
     return crop_and_resize(image, (0, 0, image.shape[0], image.shape[1]), size, antialias)
 
 
+def sample_resized_box(
+    key: jax.Array,
+    image_size: Size,
+    size: Size,
+    area_range: tuple[float, float] = AREA_RANGE,
+    aspect_range: tuple[float, float] = ASPECT_RANGE,
+    min_covered: float = MIN_COVERED,
+    tries: int = TRIES,
+) -> Box:
+    """The box of `random_resized_crop`: `sample_crop_box` with the aspect ratio that of `size`.
+
+    Args:
+        key: One typed PRNG key.
+        image_size: (H, W) in pixels.
+        size: (height, width) that the box will be resampled to.
+        area_range, min_covered, tries: See `sample_crop_box`.
+        aspect_range: Bounds of the box's aspect ratio relative to that of `size`.
+
+    Returns:
+        (top, left, height, width), int32 scalars in pixels, inside the image.
+    """
+    target = size[1] / size[0]
+    relative = (aspect_range[0] * target, aspect_range[1] * target)
+    return sample_crop_box(key, image_size, relative, area_range, min_covered, tries)
+
+
 def random_resized_crop(
     key: jax.Array,
     image: jax.Array,
@@ -185,10 +211,26 @@ def random_resized_crop(
     Returns:
         float32 [height, width, C].
     """
-    target = size[1] / size[0]
-    relative = (aspect_range[0] * target, aspect_range[1] * target)
-    box = sample_crop_box(key, image.shape[:2], relative, area_range, min_covered, tries)
+    box = sample_resized_box(
+        key, image.shape[:2], size, area_range, aspect_range, min_covered, tries
+    )
     return crop_and_resize(image, box, size, antialias)
+
+
+def sample_patch_corner(key: jax.Array, image_size: Size, size: Size) -> jax.Array:
+    """The corner of `random_patch`: int32 [2], (top, left) in pixels, each place equally likely.
+
+    Raises:
+        UserError: The image is smaller than the patch.
+    """
+    rows, columns = image_size
+    if rows < size[0] or columns < size[1]:
+        raise UserError(
+            f"A patch of {size[0]} x {size[1]} does not fit into images of {rows} x {columns}.",
+            "Resize the images to at least the patch size, or use a crop that resamples.",
+        )
+    places = jnp.array([rows - size[0] + 1, columns - size[1] + 1])
+    return jax.random.randint(key, (2,), 0, places)
 
 
 def random_patch(key: jax.Array, image: jax.Array, size: Size) -> jax.Array:
@@ -197,15 +239,21 @@ def random_patch(key: jax.Array, image: jax.Array, size: Size) -> jax.Array:
     Raises:
         UserError: The image is smaller than the patch.
     """
-    rows, columns, channels = image.shape
-    if rows < size[0] or columns < size[1]:
-        raise UserError(
-            f"A patch of {size[0]} x {size[1]} does not fit into images of {rows} x {columns}.",
-            "Resize the images to at least the patch size, or use a crop that resamples.",
-        )
-    places = jnp.array([rows - size[0] + 1, columns - size[1] + 1])
-    top, left = jax.random.randint(key, (2,), 0, places)
-    return jax.lax.dynamic_slice(image, (top, left, 0), (*size, channels))
+    top, left = sample_patch_corner(key, image.shape[:2], size)
+    return jax.lax.dynamic_slice(image, (top, left, 0), (*size, image.shape[-1]))
+
+
+def center_box(
+    image_size: Size, size: Size, proportion: float = CENTER_PROPORTION
+) -> tuple[int, int, int, int]:
+    """The box of `center_crop_resize`: (top, left, height, width) in pixels."""
+    rows, columns = image_size
+    aspect = size[1] / size[0]
+    if aspect > columns / rows:
+        height, width = round(proportion / aspect * columns), round(proportion * columns)
+    else:
+        height, width = round(proportion * rows), round(proportion * aspect * rows)
+    return (rows - height + 1) // 2, (columns - width + 1) // 2, height, width
 
 
 def center_crop_resize(
@@ -228,11 +276,5 @@ def center_crop_resize(
     Returns:
         float32 [height, width, C].
     """
-    rows, columns, _ = image.shape
-    aspect = size[1] / size[0]
-    if aspect > columns / rows:
-        height, width = round(proportion / aspect * columns), round(proportion * columns)
-    else:
-        height, width = round(proportion * rows), round(proportion * aspect * rows)
-    top, left = (rows - height + 1) // 2, (columns - width + 1) // 2
-    return crop_and_resize(image, (top, left, height, width), size, antialias)
+    box = center_box(image.shape[:2], size, proportion)
+    return crop_and_resize(image, box, size, antialias)

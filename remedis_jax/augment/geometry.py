@@ -78,9 +78,14 @@ def rotate(image: jax.Array, degrees: jax.Array | float) -> jax.Array:
     return sample_bilinear(image, rows, columns, "zero")
 
 
+def sample_angle(key: jax.Array, max_degrees: float) -> jax.Array:
+    """A float32 scalar, uniform in (-max_degrees, max_degrees)."""
+    return jax.random.uniform(key, (), minval=-max_degrees, maxval=max_degrees)
+
+
 def random_rotation(key: jax.Array, image: jax.Array, max_degrees: float) -> jax.Array:
     """Rotate [H, W, C] by an angle uniform in (-max_degrees, max_degrees)."""
-    return rotate(image, jax.random.uniform(key, (), minval=-max_degrees, maxval=max_degrees))
+    return rotate(image, sample_angle(key, max_degrees))
 
 
 def elastic_deform(image: jax.Array, displacement: jax.Array) -> jax.Array:
@@ -144,6 +149,18 @@ def alpha_for_rms(rms: float, sigma: float) -> float:
     return rms * 2 * math.sqrt(3 * math.pi) * sigma
 
 
+def sample_displacement(
+    key: jax.Array, shape: tuple[int, int], sigma: float, rms: float
+) -> jax.Array:
+    """The field of `random_elastic`: float32 [H, W, 2], (rows, columns) in pixels.
+
+    `shape` is (H, W); the other arguments as there.
+    """
+    sigma_pixels, rms_pixels = sigma * min(shape), rms * min(shape)
+    alpha = alpha_for_rms(rms_pixels, sigma_pixels)
+    return displacement_field(key, shape, sigma_pixels, alpha)
+
+
 def random_elastic(key: jax.Array, image: jax.Array, sigma: float, rms: float) -> jax.Array:
     """Deform an image by a smooth random field.
 
@@ -160,7 +177,4 @@ def random_elastic(key: jax.Array, image: jax.Array, sigma: float, rms: float) -
     Returns:
         float32 [H, W, C].
     """
-    shape = image.shape[:2]
-    sigma_pixels, rms_pixels = sigma * min(shape), rms * min(shape)
-    alpha = alpha_for_rms(rms_pixels, sigma_pixels)
-    return elastic_deform(image, displacement_field(key, shape, sigma_pixels, alpha))
+    return elastic_deform(image, sample_displacement(key, image.shape[:2], sigma, rms))

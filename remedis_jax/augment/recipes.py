@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from remedis_jax.augment.blur import (
     SIGMA_RANGE,
@@ -33,17 +34,12 @@ from remedis_jax.augment.crop import (
 )
 from remedis_jax.augment.equalize import Mapping, equalize_histogram
 from remedis_jax.augment.geometry import random_elastic, random_rotation
+from remedis_jax.augment.streams import coin, draw_key
 from remedis_jax.errors import UserError
 
 Crop = Literal["resized", "patch", "center", "resize"]
 Brightness = Literal["multiplicative", "additive"]
 BlurSigma = Literal["per_example", "per_batch"]
-
-# Each operation has its own numbers to fold into an example's key: switching one off leaves the
-# random draws of the others as they were. (Folding compiles several times faster than splitting.)
-_STREAMS = (
-    "equalize", "elastic", "rotation", "crop", "flip", "jitter", "grayscale", "blur", "solarize",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +137,12 @@ class Recipe:
         )
         return self.crop in ("resized", "patch") or any(0 < p < 1 for p in coins) or any(draws)
 
+    @property
+    def strengths(self) -> tuple[float, float, float, float]:
+        """Of brightness, contrast, saturation and hue, times `strength`."""
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        return tuple(strength * self.strength for strength in strengths)
+
     def __call__(self, keys: jax.Array | None, images: jax.Array, size: int) -> jax.Array:
         """Make one view of every image.
 
@@ -150,7 +152,7 @@ class Recipe:
 
         Args:
             keys: [B] typed threefry keys, one per example; may be None if not `is_random`.
-            images: uint8 [B, H, W, C], or float32 [B, H, W, C] in [0, 1]; C = 1 or 3. For C = 1
+            images: uint8 or uint16 [B, H, W, C], or float32 in [0, 1]; C = 1 or 3. For C = 1
                 saturation, hue and greyscale change nothing.
             size: Height and width of the views in pixels, fixed at compile time.
 
@@ -161,7 +163,7 @@ class Recipe:
             UserError: Wrong rank, dtype, number of channels or of keys, or a patch larger than
                 the images.
         """
-        _check_images(images)
+        check_images(images)
         if keys is None:
             if self.is_random:
                 raise UserError(
@@ -169,10 +171,10 @@ class Recipe:
                     "Pass one key per image: jax.random.split(key, len(images)).",
                 )
             keys = jax.random.split(jax.random.key(0), images.shape[0])
-        _check_keys(keys, images.shape[0])
+        check_keys(keys, images.shape[0])
         batch_sigma = None
         if self.blur_sigma == "per_batch":
-            batch_sigma = sample_sigma(_draw(keys[0], "blur"), self.blur_sigma_range)
+            batch_sigma = sample_sigma(draw_key(keys[0], "blur"), self.blur_sigma_range)
         view = jax.vmap(self._view, in_axes=(0, 0, None, None))
         return view(keys, images, size, batch_sigma)
 
@@ -180,8 +182,9 @@ class Recipe:
         self, key: jax.Array, image: jax.Array, size: int, batch_sigma: jax.Array | None
     ) -> jax.Array:
         channels = image.shape[-1]
-        if image.dtype == jnp.uint8:
-            image = image.astype(jnp.float32) * (1 / 255)  # as tf.image.convert_image_dtype
+        if image.dtype in (jnp.uint8, jnp.uint16):
+            # As tf.image.convert_image_dtype.
+            image = image.astype(jnp.float32) * (1 / jnp.iinfo(image.dtype).max)
         if self.grey:
             image = luminance(image)
 
@@ -194,15 +197,15 @@ class Recipe:
             """`change(key, image)` with `probability`."""
             if probability == 0:
                 return image
-            changed = change(_draw(key, operation), image)
+            changed = change(draw_key(key, operation), image)
             if probability == 1:
                 return changed
-            return jnp.where(_coin(key, operation) < probability, changed, image)
+            return jnp.where(coin(key, operation) < probability, changed, image)
 
         image = maybe("equalize", self.equalize_probability, self._equalize, image)
         image = maybe("elastic", self.elastic_probability, self._elastic, image)
         image = maybe("rotation", float(self.rotation_degrees > 0), self._rotate, image)
-        image = self._crop(_draw(key, "crop"), image, (size, size))
+        image = self._crop(draw_key(key, "crop"), image, (size, size))
         image = maybe("flip", self.flip_probability, _flip, image)
         image = maybe("jitter", self.jitter_probability, self._jitter, image)
         image = maybe("grayscale", self.grayscale_probability, _grayscale, image)
@@ -248,15 +251,8 @@ class Recipe:
         )
 
     def _jitter(self, key: jax.Array, image: jax.Array) -> jax.Array:
-        return random_color_jitter(
-            key,
-            image,
-            self.brightness * self.strength,
-            self.contrast * self.strength,
-            self.saturation * self.strength,
-            self.hue * self.strength,
-            additive_brightness=self.brightness_mode == "additive",
-        )
+        additive = self.brightness_mode == "additive"
+        return random_color_jitter(key, image, *self.strengths, additive_brightness=additive)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -389,16 +385,6 @@ def _grayscale(key: jax.Array, image: jax.Array) -> jax.Array:
     return to_grayscale(image)
 
 
-def _coin(key: jax.Array, operation: str) -> jax.Array:
-    """The number in [0, 1) that decides whether `operation` is applied."""
-    return jax.random.uniform(jax.random.fold_in(key, 2 * _STREAMS.index(operation)))
-
-
-def _draw(key: jax.Array, operation: str) -> jax.Array:
-    """The key of the random parameters of `operation`."""
-    return jax.random.fold_in(key, 2 * _STREAMS.index(operation) + 1)
-
-
 def _check_known(value: Any, known: Iterable[str], what: str) -> None:
     known = tuple(known)
     if value in known:
@@ -408,20 +394,30 @@ def _check_known(value: Any, known: Iterable[str], what: str) -> None:
     raise UserError(f"Unknown {what}: '{value}'.", f"{hint}Known: {', '.join(known)}.")
 
 
-def _check_images(images: jax.Array) -> None:
+def check_images(images: jax.Array | np.ndarray) -> None:
+    """Refuse images that are not [B, H, W, C] of a known dtype.
+
+    Raises:
+        UserError: Wrong rank, dtype or number of channels.
+    """
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise UserError(
             f"Images have shape {tuple(images.shape)}.",
             "Augmentation takes [batch, height, width, channels] with 1 or 3 channels.",
         )
-    if images.dtype not in (jnp.uint8, jnp.float32):
+    if images.dtype not in (jnp.uint8, jnp.uint16, jnp.float32):
         raise UserError(
             f"Images have dtype {images.dtype}.",
-            "Augmentation takes uint8 in 0..255 or float32 in [0, 1].",
+            "Augmentation takes uint8 in 0..255, uint16 in 0..65535 or float32 in [0, 1].",
         )
 
 
-def _check_keys(keys: jax.Array, batch: int) -> None:
+def check_keys(keys: jax.Array, batch: int) -> None:
+    """Refuse keys that are not [batch] typed threefry keys.
+
+    Raises:
+        UserError: Wrong number, dtype or kind.
+    """
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.shape != (batch,):
         raise UserError(
             f"Keys have shape {tuple(keys.shape)} and dtype {keys.dtype} for {batch} images.",

@@ -59,6 +59,21 @@ def read_filters(texts: Iterable[str] | None) -> dict[str, list[str]]:
     return filters
 
 
+def read_share(option: str, text: str) -> float:
+    """A share from `0.1%` or `0.001`.
+
+    Raises:
+        UserError: It is neither, or not between 0 and 1.
+    """
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UserError(f"{option} {text!r} is no share.", "Write e.g. 0.1% or 0.001.")
+    return share
+
+
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
     """Turns an error of the file system into one line."""

@@ -11,7 +11,9 @@ import typer
 
 from remedis_jax import __version__
 from remedis_jax.cli import (
+    cache,
     calibrate,
+    check_data,
     demo,
     embed,
     evaluate,
@@ -33,10 +35,12 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(demo.demo)
+app.command()(check_data.check_data)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(embed.embed)
+app.command()(cache.cache)
 app.add_typer(import_weights.app, name="import")
 app.command()(export.export)
 app.add_typer(models.app, name="models")

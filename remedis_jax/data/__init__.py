@@ -6,9 +6,13 @@ draws a split should not wait for it.
 """
 
 from remedis_jax.data.array_record import ArrayRecordSource, write_array_record
-from remedis_jax.data.decode import ImageFacts, check_images, decode_image, inspect_images
-from remedis_jax.data.labels import LabelSpec, count_labels, encode_labels, infer_label_spec
+from remedis_jax.data.decode import decode_image, decode_pixels
+from remedis_jax.data.inspection import ImageFacts, check_images, inspect_images
+from remedis_jax.data.label_counts import treatment_counts
+from remedis_jax.data.label_policy import LabelPolicy
+from remedis_jax.data.labels import LabelSpec, encode_labels, infer_label_spec
 from remedis_jax.data.manifest import Columns, Manifest, read_manifest
+from remedis_jax.data.reading import Reading
 from remedis_jax.data.sources import (
     ImageSource,
     InMemorySource,
@@ -32,15 +36,17 @@ __all__ = [
     "ImageFacts",
     "ImageSource",
     "InMemorySource",
+    "LabelPolicy",
     "LabelSpec",
     "Manifest",
     "ManifestSource",
+    "Reading",
     "SubsetSource",
     "assert_disjoint_groups",
     "assert_disjoint_images",
     "check_images",
-    "count_labels",
     "decode_image",
+    "decode_pixels",
     "encode_labels",
     "find_duplicates",
     "group_strata",
@@ -51,5 +57,6 @@ __all__ = [
     "read_manifest",
     "split_by_group",
     "split_counts",
+    "treatment_counts",
     "write_array_record",
 ]

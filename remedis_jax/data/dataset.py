@@ -2,25 +2,23 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from remedis_jax.data.decode import check_images
-from remedis_jax.data.labels import LabelSpec, encode_labels, infer_label_spec
-from remedis_jax.data.manifest import Columns, Manifest, read_manifest
-from remedis_jax.data.sources import ImageSource, ManifestSource, load_in_memory
-from remedis_jax.data.splits import (
-    assert_disjoint_groups,
-    assert_disjoint_images,
-    nested_subsets,
-)
+from remedis_jax.data.cache_store import CacheStore
+from remedis_jax.data.depth import deepest
+from remedis_jax.data.label_policy import LabelPolicy
+from remedis_jax.data.labels import LabelSpec, encode_labels, infer_label_spec, strata_of
+from remedis_jax.data.manifest import Columns, Manifest
+from remedis_jax.data.open_manifest import open_manifest
+from remedis_jax.data.reading import WINDOWS, Reading
+from remedis_jax.data.sources import ImageSource, ManifestSource, bytes_of, load_in_memory
+from remedis_jax.data.splits import nested_subsets
 from remedis_jax.errors import UserError
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Dataset:
     Attributes:
         manifest: Their N rows.
         source: Their pixels.
-        labels: int32 [N] (softmax), float32 [N, K] (sigmoid), or None.
+        labels: int32 [N] (softmax), float32 [N, K] (sigmoid, soft labels), or None.
         spec: What the labels mean, or None.
         decodes: Whether pixels are decoded at each use rather than held in memory.
     """
@@ -84,13 +82,13 @@ def columns_of(data: ConfigDict) -> Columns:
     return Columns(
         image=data.image,
         group=data.group or None,
-        labels=tuple(data.labels),
+        labels=tuple(data.readers or data.labels),
         site=data.site or None,
         split=data.split or None,
     )
 
 
-def open_manifest(data: ConfigDict) -> Manifest:
+def manifest_of(data: ConfigDict) -> Manifest:
     """All rows of the config's manifest.
 
     Raises:
@@ -98,49 +96,98 @@ def open_manifest(data: ConfigDict) -> Manifest:
     """
     if not data.manifest:
         raise UserError("The config names no manifest.", "Set data.manifest=PATH/TO/manifest.csv.")
-    return read_manifest(
-        data.manifest, columns_of(data), allow_outside=data.allow_outside
+    return open_manifest(
+        data.manifest,
+        columns_of(data),
+        allow_outside=data.allow_outside,
+        tiles=data.tiles.to_dict() or None,
     )
 
 
-def training_rows(data: ConfigDict, kind: str | None) -> tuple[Manifest, LabelSpec | None]:
-    """The rows of `data.train`, or the config's fraction of their patients.
+# Bits by manifest; what a part of its rows is read with is what all of them are.
+_bits: dict[tuple[str, str], int] = {}
 
-    Groups that stand in two splits are refused here, whatever is trained.
+
+def _bits_of_all(data: ConfigDict, rows: Manifest) -> int:
+    key = (str(rows.path), rows.sha256)
+    if key not in _bits:
+        _bits[key] = deepest(manifest_of(data))
+    return _bits[key]
+
+
+def reading_of(data: ConfigDict, rows: Manifest) -> Reading:
+    """How a config's images are read; `bits` 0 becomes what the deepest of the manifest has.
+
+    Args:
+        data: The config's `data` section.
+        rows: Its rows, or a part of them.
+
+    Raises:
+        UserError: A setting is not possible, or the head of an image cannot be read.
+    """
+    window = data.window
+    if window not in WINDOWS:
+        try:
+            window = tuple(float(number) for number in window.split(","))
+        except ValueError:
+            raise UserError(
+                f"data.window is {data.window!r}.", "Use file, full, or CENTRE,WIDTH."
+            ) from None
+    return Reading(
+        channels=data.channels,
+        to_grey=data.to_grey,
+        bits=data.bits or _bits_of_all(data, rows),
+        window=window,
+        frames=data.frames,
+        reduced=data.reduced,
+    )
+
+
+def training_rows(
+    data: ConfigDict, kind: str | None, skip: Collection[str] = ()
+) -> tuple[Manifest, LabelSpec | None]:
+    """The rows of `data.train`, or the config's fraction of their patients.
 
     Args:
         data: The config's `data` section.
         kind: "softmax" or "sigmoid"; None for unlabelled training.
+        skip: Names of images that cannot be used and are to be left out.
 
     Raises:
         UserError: The manifest, the columns, the labels or the fraction do not work out.
     """
-    manifest = open_manifest(data)
-    if data.group and data.split:
-        by_split = manifest.table.groupby(data.split, sort=True)[data.group]
-        assert_disjoint_groups({str(name): list(groups) for name, groups in by_split})
+    manifest = manifest_of(data)
     rows = manifest.where(**data.train.to_dict()) if data.train else manifest
     if kind is None:
-        return rows, None
-    spec = infer_label_spec(manifest, kind=kind, classes=tuple(data.classes) or None)
+        return without(rows, skip), None
+    spec = spec_of(data, manifest, kind)
     if data.fraction < 1:
-        labels = encode_labels(rows, spec)
-        strata = labels if labels.ndim == 1 else labels[:, 0]
-        subset = nested_subsets(
-            rows.groups, [str(s) for s in strata], [data.fraction], data.fraction_seed
-        )
+        strata = strata_of(encoded(data, rows, spec), spec)
+        subset = nested_subsets(rows.groups, strata, [data.fraction], data.fraction_seed)
         rows = rows.select(subset[data.fraction])
-    return rows, spec
+    # Last, so that an image which cannot be used does not draw other patients.
+    return without(rows, skip), spec
 
 
-def open_training(data: ConfigDict, kind: str | None) -> Dataset:
+def without(manifest: Manifest, skip: Collection[str]) -> Manifest:
+    """The rows whose image is not in `skip`."""
+    if not skip:
+        return manifest
+    keep = [i for i, image in enumerate(manifest.images) if image not in skip]
+    return manifest.select(np.array(keep, np.int64))
+
+
+def open_training(data: ConfigDict, kind: str | None, skip: Collection[str] = ()) -> Dataset:
     """The training rows with pixels and labels; see `training_rows`."""
-    rows, spec = training_rows(data, kind)
+    rows, spec = training_rows(data, kind, skip)
     return _with_pixels(data, rows, spec)
 
 
 def open_evaluation(
-    data: ConfigDict, spec: LabelSpec | None, where: Mapping[str, Any] | None = None
+    data: ConfigDict,
+    spec: LabelSpec | None,
+    where: Mapping[str, Any] | None = None,
+    skip: Collection[str] = (),
 ) -> Dataset:
     """Rows to predict on; classes that have no row among them are allowed.
 
@@ -148,14 +195,43 @@ def open_evaluation(
         data: The config's `data` section.
         spec: What the model predicts; None to leave labels unread.
         where: column=value filters; None for all rows.
+        skip: Names of images that cannot be used and are to be left out.
     """
-    return _with_pixels(data, open_rows(data, where), spec, require_all_classes=False)
+    rows = without(open_rows(data, where), skip)
+    return _with_pixels(data, rows, spec, require_all_classes=False)
 
 
 def open_rows(data: ConfigDict, where: Mapping[str, Any] | None = None) -> Manifest:
     """The manifest's rows that meet column=value filters; all of them for None."""
-    manifest = open_manifest(data)
+    manifest = manifest_of(data)
     return manifest.where(**where) if where else manifest
+
+
+def spec_of(data: ConfigDict, manifest: Manifest, kind: str | None) -> LabelSpec:
+    """What a config's labels mean; see `data.labels.infer_label_spec`."""
+    return infer_label_spec(
+        manifest,
+        kind=kind,
+        classes=tuple(data.classes) or None,
+        readers=tuple(data.readers),
+    )
+
+
+def encoded(
+    data: ConfigDict, rows: Manifest, spec: LabelSpec, *, require_all_classes: bool = True
+) -> np.ndarray:
+    """The labels of rows by the policy of a config; see `data.labels.encode_labels`."""
+    policy = LabelPolicy.of(data)
+    return encode_labels(rows, spec, policy, require_all_classes=require_all_classes)
+
+
+def check_labels(data: ConfigDict, rows: Manifest) -> None:
+    """Refuses label cells that training by this config would refuse; classes may be absent.
+
+    Raises:
+        UserError: There are such cells.
+    """
+    encoded(data, rows, spec_of(data, rows, None), require_all_classes=False)
 
 
 def _with_pixels(
@@ -163,12 +239,14 @@ def _with_pixels(
 ) -> Dataset:
     labels = None
     if spec is not None:
-        labels = encode_labels(rows, spec, require_all_classes=require_all_classes)
+        labels = encoded(data, rows, spec, require_all_classes=require_all_classes)
+    reading = reading_of(data, rows)
+    if isinstance(rows.store, CacheStore):
+        rows.store.require(data.size, reading, data.fit)
     source: ImageSource = ManifestSource(
-        rows, data.size, data.channels, data.fit, to_grey=data.to_grey
+        rows, data.size, reading, data.fit, threads=data.threads or None
     )
-    needed = len(source) * int(np.prod(source.image_shape))
-    if needed > data.in_memory_mib * 2**20:
+    if bytes_of(source) > data.in_memory_mib * 2**20:
         return Dataset(rows, source, labels, spec, decodes=True)
     return Dataset(rows, _held_in_memory(rows, source), labels, spec)
 
@@ -182,75 +260,6 @@ def _held_in_memory(rows: Manifest, source: ManifestSource) -> ImageSource:
     if key not in _pixels:
         _pixels[key] = load_in_memory(source, max_bytes=2**62)
     return _pixels[key]
-
-
-def verify(data: ConfigDict, kind: str | None, progress: Progress | None = None) -> None:
-    """Decodes every training image once and looks for the held-out ones among them.
-
-    Held out are the other splits of the same manifest and the manifests in `data.held_out`
-    (mappings with `manifest`, and optionally `image`, `group`, `where`, `allow_outside`). A shared
-    group or a file with the same bytes is an error.
-
-    Args:
-        data: The config's `data` section.
-        kind: As for `training_rows`.
-        progress: Called with (done, total).
-
-    Raises:
-        UserError: Images that cannot be read, or training data among the held-out data.
-    """
-    train, _ = training_rows(data, kind)
-    digests = check_images(
-        train, channels=data.channels, to_grey=data.to_grey, progress=progress
-    )
-    if data.split:
-        manifest = open_manifest(data)
-        used = set(train.column(data.split))
-        for name in sorted(set(manifest.column(data.split)) - used):
-            other = file_digests(manifest.where(**{data.split: name}))
-            assert_disjoint_images({"training": digests, f"split {name!r}": other})
-    refuse_held_out(train, digests, data, "training")
-
-
-def verify_monitor(data: ConfigDict, held_out: Sequence[Mapping], where: Mapping) -> None:
-    """Looks for held-out images among the labelled ones that a monitor reads.
-
-    Args:
-        data: A `data` section for the labelled manifest.
-        held_out: Of the run, see `verify`.
-        where: column=value filters of the labelled rows.
-
-    Raises:
-        UserError: There are some.
-    """
-    with data.unlocked():
-        data.held_out = tuple(held_out)
-    manifest = open_manifest(data)
-    rows = manifest.where(**where) if where else manifest
-    refuse_held_out(rows, file_digests(rows), data, "the monitor's labels")
-
-
-def refuse_held_out(
-    rows: Manifest, digests: Mapping[str, str], data: ConfigDict, what: str
-) -> None:
-    """Raises UserError where a group or an image of `data.held_out` is among the rows."""
-    for entry in data.held_out:
-        columns = Columns(image=entry.get("image", "image"), group=entry.get("group"))
-        held_out = read_manifest(
-            Path(entry["manifest"]), columns, allow_outside=entry.get("allow_outside", False)
-        )
-        if entry.get("where"):
-            held_out = held_out.where(**entry["where"])
-        name = str(held_out.path)
-        if columns.group and data.group:
-            assert_disjoint_groups({what: list(rows.groups), name: list(held_out.groups)})
-        assert_disjoint_images({what: digests, name: file_digests(held_out)})
-
-
-def file_digests(manifest: Manifest) -> dict[str, str]:
-    """SHA-256 of every image file, by its name in the manifest. Pixels are not looked at."""
-    pairs = zip(manifest.images, manifest.image_paths, strict=True)
-    return {image: file_sha256(path) for image, path in pairs}
 
 
 def file_sha256(path: Path) -> str:

@@ -1,26 +1,30 @@
 """Label cells become arrays, and every cell that is not a label is named.
 
-Two kinds. 'softmax': one column, each image has exactly one of the classes. 'sigmoid': one column
-per class, each holding 1, 0, nothing, or (in radiology, as CheXpert writes it: Irvin et al. 2019,
-arXiv:1901.07031) -1 for a report that is uncertain.
+Two kinds. 'softmax': each image has exactly one of the classes. One column says which; or several
+readers name one each, and the label is the share of their votes; or there is a column of numbers
+per class that sum to 1. 'sigmoid': one column per class, each holding 1, 0, nothing, or (in
+radiology, as CheXpert writes it: Irvin et al. 2019, arXiv:1901.07031) -1 for a report that is
+uncertain. What the last two are taken for is `data.label_policy`.
 """
 
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from remedis_jax.data.binary_labels import encode_finding, refuse_rows
+from remedis_jax.data.label_policy import LabelPolicy
 from remedis_jax.data.manifest import Manifest, require_columns
-from remedis_jax.data.messages import did_you_mean, first_few
+from remedis_jax.data.messages import first_few
+from remedis_jax.data.readers import class_numbers, parse_shares, vote_shares
 from remedis_jax.errors import UserError
 
 Kind = Literal["softmax", "sigmoid"]
-MISSING = ("error", "mask", "negative")
-UNCERTAIN = ("error", "mask", "negative", "positive")
-_BINARY = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "-1": -1, "-1.0": -1}
+UNKNOWN = -1  # of a class
+_USUAL = LabelPolicy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +34,15 @@ class LabelSpec:
     Attributes:
         kind: 'softmax' (exactly one class) or 'sigmoid' (each class by itself).
         classes: Their names, in the order of the model's outputs.
-        columns: The label columns: one for softmax, one per class for sigmoid.
+        columns: The label columns. softmax: one with the class, or one per reader, or one per
+            class with its share; sigmoid: one per class.
+        readers: Whether the columns are readers who name a class each.
     """
 
     kind: Kind
     classes: tuple[str, ...]
     columns: tuple[str, ...]
+    readers: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("softmax", "sigmoid"):
@@ -44,21 +51,38 @@ class LabelSpec:
             )
         if len(set(self.classes)) != len(self.classes):
             raise UserError(f"the classes {self.classes} are not distinct.", "Name each one once.")
-        if self.kind == "softmax" and len(self.columns) != 1:
+        if self.readers and self.kind == "sigmoid":
             raise UserError(
-                f"softmax needs one label column and got {len(self.columns)}: {self.columns}.",
-                "Name one column of class names, or choose 'sigmoid' for one column per class.",
+                f"the readers {self.columns} name one class each, which is not 'sigmoid'.",
+                "Choose 'softmax', or leave the readers out.",
             )
         if self.kind == "softmax" and len(self.classes) < 2:
             raise UserError(
                 f"column {self.columns[0]!r} holds one class only: {self.classes}.",
                 "A classifier needs two classes or more.",
             )
-        if self.kind == "sigmoid" and len(self.columns) != len(self.classes):
+        per_class = self.kind == "sigmoid" or (len(self.columns) > 1 and not self.readers)
+        if per_class and len(self.columns) != len(self.classes):
             raise UserError(
-                f"sigmoid has {len(self.columns)} columns for {len(self.classes)} classes.",
-                "Name one column per class.",
+                f"{self.kind} has {len(self.columns)} columns for {len(self.classes)} classes.",
+                "Name one column per class, or for 'softmax' one column of class names.",
             )
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        classes: Sequence[str],
+        labels: Sequence[str],
+        readers: Sequence[str] = (),
+    ) -> "LabelSpec":
+        """What the keys `labels` and `readers` of a config mean for a classifier of `classes`."""
+        return cls(kind, tuple(classes), tuple(readers or labels), bool(readers))
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether an image has a share of every class rather than one of them."""
+        return self.kind == "softmax" and (self.readers or len(self.columns) > 1)
 
 
 def infer_label_spec(
@@ -66,13 +90,15 @@ def infer_label_spec(
     columns: Sequence[str] | None = None,
     kind: Kind | None = None,
     classes: Sequence[str] | None = None,
+    readers: Sequence[str] = (),
 ) -> LabelSpec:
     """Reads off the manifest what there is to predict.
 
-    Several columns are 'sigmoid', one class each, named as the column is. One column is 'softmax'
-    over the values found in it, in numerical order where all of them are numbers and else in
-    alphabetical order, unless `kind` says 'sigmoid'. A value that looks like a slip of another
-    is refused; naming the classes settles the matter.
+    Several columns are 'sigmoid', one class each, named as the column is; if `kind` says 'softmax',
+    they hold the share of each class instead. One column is 'softmax' over the values found in it,
+    in numerical order where all of them are numbers and else in alphabetical order, unless `kind`
+    says 'sigmoid'; and so are the columns of readers together. A value that looks like a slip of
+    another is refused; naming the classes settles the matter.
 
     Args:
         manifest: All the data that share the classes: training, validation and test together, so
@@ -80,30 +106,34 @@ def infer_label_spec(
         columns: The label columns; the manifest's own if None.
         kind: 'softmax' or 'sigmoid'; inferred if None.
         classes: The classes in their order; inferred if None.
+        readers: Columns of readers who name a class each, in place of `columns`.
 
     Raises:
         UserError: There is no label column, or the columns, kind and classes do not fit together.
     """
+    if readers:
+        columns, kind = tuple(readers), kind or "softmax"
     columns = manifest.columns.labels if columns is None else tuple(columns)
     if not columns:
         raise UserError(f"{manifest.path}: no label column is named.", "Name one in the config.")
     require_columns(manifest.table.columns, columns, manifest.path)
     if kind is None:
         kind = "softmax" if len(columns) == 1 else "sigmoid"
-    if classes is None and kind == "softmax" and len(columns) == 1:
-        counts = Counter(cell.strip() for cell in manifest.column(columns[0]))
+    if classes is None and kind == "softmax" and (readers or len(columns) == 1):
+        cells = {name: [cell.strip() for cell in manifest.column(name)] for name in columns}
+        counts = sum(map(Counter, cells.values()), Counter())
         counts.pop("", None)
-        _refuse_misspelt_classes(manifest, columns[0], counts)
+        _refuse_misspelt_classes(manifest, cells, counts)
         classes = _in_order(counts)
-    return LabelSpec(kind, tuple(columns if classes is None else classes), columns)
+    classes = columns if classes is None else tuple(classes)
+    return LabelSpec(kind, tuple(classes), columns, bool(readers))
 
 
 def encode_labels(
     manifest: Manifest,
     spec: LabelSpec,
+    policy: LabelPolicy = _USUAL,
     *,
-    missing: str = "error",
-    uncertain: str = "error",
     require_all_classes: bool = True,
 ) -> np.ndarray:
     """Turns label cells into an array.
@@ -111,61 +141,71 @@ def encode_labels(
     Args:
         manifest: N images.
         spec: K classes.
-        missing: What an empty cell of a sigmoid column is: 'error', 'mask' (nan: no loss, no
-            score) or 'negative'. For softmax only 'error'. Default: ours.
-        uncertain: What -1 in a sigmoid column is: 'error', 'mask', 'negative' or 'positive';
-            CheXpert calls the last three U-Ignore, U-Zeros and U-Ones. Default: ours.
-        require_all_classes: Refuse data in which a class has no image (sigmoid: no positive or no
-            negative one). True for training; False for a test site that may lack a class.
+        policy: What uncertain and empty cells are. softmax has no uncertain ones, and knows of
+            the empty ones 'error' and 'ignore'; to train it, every image needs a label.
+        require_all_classes: For training: refuse data in which a class has no image (sigmoid: no
+            positive or no negative one). False to evaluate: a test site may lack a class, and a
+            column without a single label is of a finding that nobody looked for, not an error.
 
     Returns:
-        softmax: int32 [N] in [0, K). sigmoid: float32 [N, K] in {0, 1, nan}.
+        softmax: int32 [N] in [0, K), -1 where unknown; with readers or shares float32 [N, K], rows
+        that sum to 1, or nan where unknown. sigmoid: float32 [N, K] in [0, 1], nan where unknown.
 
     Raises:
         UserError: A cell is not a label (with its row), is empty or uncertain where that is an
-            error, or a class has no image where all are required.
+            error, a class has no image where all are required, or the policy is not possible.
     """
-    for name, value, allowed in (
-        ("missing", missing, MISSING if spec.kind == "sigmoid" else ("error",)),
-        ("uncertain", uncertain, UNCERTAIN if spec.kind == "sigmoid" else ("error",)),
-    ):
-        if value not in allowed:
-            raise UserError(
-                f"{name}={value!r} is not possible for {spec.kind} labels.",
-                f"Choose one of {', '.join(map(repr, allowed))}.",
-            )
-    if spec.kind == "softmax":
-        labels = _encode_softmax(manifest, spec)
-    else:
+    policy.require_known(spec.classes)
+    if spec.kind == "sigmoid":
         labels = np.stack(
-            [_apply_policy(manifest, column, missing, uncertain) for column in spec.columns],
+            [
+                encode_finding(manifest, column, policy.for_label(name), require_all_classes)
+                for name, column in zip(spec.classes, spec.columns, strict=True)
+            ],
             axis=1,
         )
+    else:
+        labels = _encode_softmax(manifest, spec, policy, require_all_classes)
     if require_all_classes:
         _require_all_classes(manifest, spec, labels)
     return labels
 
 
-def count_labels(manifest: Manifest, spec: LabelSpec) -> dict[str, dict[str, int]]:
-    """Counts what the cells say, before any policy for missing or uncertain ones.
+def hard_labels(labels: np.ndarray, spec: LabelSpec) -> np.ndarray:
+    """The labels that predictions can be scored against.
+
+    Of readers and shares, the class that has the most; an image in which two have equally many has
+    no label. A finding that is neither 0 nor 1 has none either: ours.
+
+    Args:
+        labels: As from `encode_labels`.
+        spec: What they mean.
 
     Returns:
-        softmax: ``{class: {'images': n}}``. sigmoid: ``{class: {'positive': n, 'negative': n,
-        'uncertain': n, 'missing': n}}``.
-
-    Raises:
-        UserError: A cell is not a label.
+        softmax: int32 [N], -1 where unknown. sigmoid: float32 [N, K] of 0, 1 and nan.
     """
-    if spec.kind == "softmax":
-        counts = np.bincount(_encode_softmax(manifest, spec), minlength=len(spec.classes))
-        return {name: {"images": int(n)} for name, n in zip(spec.classes, counts, strict=True)}
-    names = {1.0: "positive", 0.0: "negative", -1.0: "uncertain"}
-    result = {}
-    for name, column in zip(spec.classes, spec.columns, strict=True):
-        values = _parse_binary(manifest, column)
-        result[name] = {what: int((values == value).sum()) for value, what in names.items()}
-        result[name]["missing"] = int(np.isnan(values).sum())
-    return result
+    if spec.kind == "sigmoid":
+        return np.where((labels == 0) | (labels == 1), labels, np.float32(np.nan))
+    if labels.ndim == 1:
+        return labels
+    most = labels.max(axis=1, keepdims=True)
+    single = (labels == most).sum(axis=1) == 1
+    return np.where(single, labels.argmax(axis=1), UNKNOWN).astype(np.int32)
+
+
+def strata_of(labels: np.ndarray, spec: LabelSpec) -> list[str]:
+    """What images are stratified by where a share of them is drawn, text [N].
+
+    softmax: the class; of equal shares the first. sigmoid: the first finding, '1' or '0'; what is
+    unknown counts as '0'.
+
+    Args:
+        labels: As from `encode_labels`.
+        spec: What they mean.
+    """
+    if spec.kind == "sigmoid":
+        return [str(int(value)) for value in labels[:, 0] == 1]
+    return [str(k) for k in (labels if labels.ndim == 1 else labels.argmax(axis=1))]
 
 
 def _in_order(values: Iterable[str]) -> list[str]:
@@ -175,7 +215,9 @@ def _in_order(values: Iterable[str]) -> list[str]:
         return sorted(values)
 
 
-def _refuse_misspelt_classes(manifest: Manifest, column: str, counts: Counter[str]) -> None:
+def _refuse_misspelt_classes(
+    manifest: Manifest, cells: Mapping[str, list[str]], counts: Counter[str]
+) -> None:
     """Refuses 'postive' beside twenty times as many 'positive', and 'Positive' at any count.
 
     Names with a digit are left alone: 'grade 3' beside 'grade 2' is no slip.
@@ -188,7 +230,8 @@ def _refuse_misspelt_classes(manifest: Manifest, column: str, counts: Counter[st
         ]
         near = difflib.get_close_matches(rare.lower(), [o.lower() for o in others], 1, 0.85)
         if near and not any(c.isdigit() for c in rare):
-            row = manifest.rows[[c.strip() for c in manifest.column(column)].index(rare)]
+            column = next(name for name, texts in cells.items() if rare in texts)
+            row = manifest.rows[cells[column].index(rare)]
             raise UserError(
                 f"{manifest.path}: row {row}: {rare!r} in column {column!r} looks like a slip of"
                 f" {next(o for o in others if o.lower() == near[0])!r} ({count:,} row(s)).",
@@ -196,66 +239,39 @@ def _refuse_misspelt_classes(manifest: Manifest, column: str, counts: Counter[st
             )
 
 
-def _encode_softmax(manifest: Manifest, spec: LabelSpec) -> np.ndarray:
-    column = spec.columns[0]
-    number = {name: i for i, name in enumerate(spec.classes)}
-    cells = [cell.strip() for cell in manifest.column(column)]
-    _refuse_empty(manifest, column, np.array([not cell for cell in cells]))
-    wrong = [(r, cell) for r, cell in zip(manifest.rows, cells, strict=True) if cell not in number]
-    manifest.refuse(
-        [f"{row} ({cell!r})" for row, cell in wrong],
-        f"column {column!r} is not one of the classes in",
-        f"The classes are {first_few([repr(c) for c in spec.classes])}."
-        f"{did_you_mean(wrong[0][1], spec.classes) if wrong else ''}",
-    )
-    return np.array([number[cell] for cell in cells], np.int32)
-
-
-def _parse_binary(manifest: Manifest, column: str) -> np.ndarray:
-    """float32 [N]: 1 positive, 0 negative, -1 uncertain, nan empty."""
-    cells = [cell.strip().lower() for cell in manifest.column(column)]
-    manifest.refuse(
-        [
-            f"{row} ({cell!r})"
-            for row, cell in zip(manifest.rows, cells, strict=True)
-            if cell and cell not in _BINARY
-        ],
-        f"column {column!r} is not a binary label in",
-        "Use 1, 0, -1 for uncertain, or an empty cell; or choose 'softmax' for class names.",
-    )
-    return np.array([_BINARY.get(cell, np.nan) for cell in cells], np.float32)
-
-
-def _apply_policy(manifest: Manifest, column: str, missing: str, uncertain: str) -> np.ndarray:
-    values = _parse_binary(manifest, column)
-    empty, unsure = np.isnan(values), values == -1
-    if missing == "error":
-        _refuse_empty(manifest, column, empty, " Or pass missing='mask' or 'negative'.")
-    if uncertain == "error":
-        manifest.refuse(
-            [str(row) for row in manifest.rows[unsure]],
-            f"column {column!r} is uncertain (-1) in",
-            "Pass uncertain='mask', 'negative' or 'positive'.",
+def _encode_softmax(
+    manifest: Manifest, spec: LabelSpec, policy: LabelPolicy, training: bool
+) -> np.ndarray:
+    usual = policy.usual
+    if policy.own or usual.uncertain != "error" or usual.blank == "negative":
+        raise UserError(
+            "label policy: classes of which an image has exactly one have no uncertain or negative"
+            " cells.",
+            "For 'softmax' use blank=error or blank=ignore; or choose 'sigmoid'.",
         )
-    meaning = {"mask": np.nan, "negative": 0, "positive": 1, "error": np.nan}
-    values[empty] = meaning[missing]
-    values[unsure] = meaning[uncertain]
-    return values
-
-
-def _refuse_empty(
-    manifest: Manifest, column: str, empty: np.ndarray, alternative: str = ""
-) -> None:
-    manifest.refuse(
-        [str(row) for row in manifest.rows[empty]],
-        f"label column {column!r} is empty in",
-        f"Fill the cells in or leave the rows out.{alternative}",
-    )
+    if spec.readers:
+        labels = vote_shares(manifest, spec.columns, spec.classes)
+    elif spec.is_soft:
+        labels = parse_shares(manifest, spec.columns)
+    else:
+        labels = class_numbers(manifest, spec.columns[0], spec.classes)
+    unknown = labels == UNKNOWN if labels.ndim == 1 else np.isnan(labels[:, 0])
+    what = f"label column {spec.columns[0]!r} is empty in"
+    if len(spec.columns) > 1:
+        what = f"all label columns ({first_few([repr(c) for c in spec.columns])}) are empty in"
+    if training:
+        refuse_rows(manifest, unknown, what)
+    elif usual.blank == "error" and not unknown.all():
+        refuse_rows(manifest, unknown, what, " Or pass the label policy blank=ignore.")
+    return labels
 
 
 def _require_all_classes(manifest: Manifest, spec: LabelSpec, labels: np.ndarray) -> None:
     if spec.kind == "softmax":
-        counts = np.bincount(labels, minlength=len(spec.classes))
+        if labels.ndim == 1:
+            counts = np.bincount(labels, minlength=len(spec.classes))
+        else:
+            counts = (labels > 0).sum(axis=0)
         table = [f"{name} {n:,}" for name, n in zip(spec.classes, counts, strict=True)]
         lacking = [name for name, n in zip(spec.classes, counts, strict=True) if n == 0]
     else:
@@ -266,5 +282,6 @@ def _require_all_classes(manifest: Manifest, spec: LabelSpec, labels: np.ndarray
         raise UserError(
             f"{manifest.path}: no image for {', '.join(map(repr, lacking))} among"
             f" {len(manifest):,} rows ({', '.join(table)}).",
-            "Add images of the class, or leave it out of the classes.",
+            "Add images of the class, or leave it out of the classes"
+            + ("." if spec.kind == "softmax" else ", or choose another label policy."),
         )

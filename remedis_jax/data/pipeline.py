@@ -3,7 +3,9 @@
 Step s of a run holds the same images whatever the number of processes, workers or threads, and
 whether the run was interrupted, so that the position of a run is one number: its next step. A
 grain `MapDataset` of steps is mapped to batches of indices and then to batches of images, in
-threads and, if asked, in worker processes.
+threads and, if asked, in worker processes. Threads are the rule: the codecs and the resampling
+release the interpreter lock, and a batch that a thread has filled is handed on as it is, while
+that of a process has to be copied.
 
 This module imports grain, which imports jax; the rest of the package imports neither.
 """
@@ -18,8 +20,10 @@ from typing import Any, Literal
 
 import grain
 import numpy as np
+import pandas as pd
 from absl import flags
 
+from remedis_jax.data.processors import usable_processors
 from remedis_jax.data.sources import ImageSource
 from remedis_jax.errors import RunFailed, UserError
 
@@ -66,8 +70,8 @@ class TrainStream:
     images of the case, drawn anew at each visit, or the one image of a case of one, twice. For
     MICLe.
 
-    A batch is a dict of 'image' uint8 [b, H, W, C], 'index' int32 [b] (index in the source) and,
-    with labels, 'label' (as `labels`, [b, ...]), where b is batch_size / process_count. Process p
+    A batch is a dict of 'image' [b, H, W, C] of the source's dtype, 'index' int32 [b] (index in
+    the source) and, with labels, 'label' (as `labels`, [b, ...]), where b is batch_size / process_count. Process p
     of P holds the p-th of P contiguous parts of the batch. In 'cases' a batch is of cases: image
     is [b, 2, H, W, C] and index [b, 2].
 
@@ -83,9 +87,11 @@ class TrainStream:
         mode: 'distinct', 'stream' or 'cases'.
         cases: [N] name of the case of each image; for mode 'cases' only.
         start_step: The first step to give.
-        workers: Processes that load batches; 0 loads them in this process.
-        threads: Batches in preparation at a time, in each worker or in this process.
-            Default: ours.
+        workers: Processes that load batches; 0 loads them in this process, and so does -1, which
+            leaves the choice to the machine.
+        threads: Batches in preparation at a time, in each worker or in this process. None for
+            what keeps the processors busy (ours): two, or more where a batch has fewer images
+            than two for each processor.
         process_index: Which process of a multi-host run this is.
         process_count: How many of them there are.
 
@@ -107,7 +113,7 @@ class TrainStream:
         cases: Sequence[str] | None = None,
         start_step: int = 0,
         workers: int = 0,
-        threads: int = 2,
+        threads: int | None = None,
         process_index: int = 0,
         process_count: int = 1,
     ):
@@ -140,12 +146,13 @@ class TrainStream:
             "mode": mode,
             "digest": _digest(source, labels, cases),
         }
+        workers = max(0, workers)
         load = _Load(source, labels, process_index, process_count)
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+        options = _read_options(threads, batch_size // process_count)
         steps = grain.MapDataset.range(start_step, sys.maxsize)
         dataset = steps.map(order).map(load).to_iter_dataset(options)
         if workers:
-            image_bytes = int(np.prod(source.image_shape))
+            image_bytes = int(np.prod(source.image_shape)) * source.dtype.itemsize
             # Each worker holds a batch in its queue, one in hand, and one is being copied out.
             _check_shared_memory(3 * workers * batch_size // process_count * image_bytes)
             # grain's workers read absl flags, which only absl.app.run parses by itself.
@@ -242,7 +249,7 @@ def eval_batches(
     *,
     labels: np.ndarray | None = None,
     batch_size: int,
-    threads: int = 2,
+    threads: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
@@ -252,7 +259,7 @@ def eval_batches(
         source: N images.
         labels: [N, ...], or None.
         batch_size: Images in a batch, over all processes.
-        threads: Batches in preparation at a time.
+        threads: Batches in preparation at a time; None as for `TrainStream`.
         process_index: Which process of a multi-host run this is.
         process_count: How many of them there are; each gets its contiguous part of every batch.
 
@@ -275,14 +282,23 @@ def eval_batches(
         batch = load(np.where(inside, positions, 0))
         return batch | {"mask": inside[first : first + share]}
 
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    options = _read_options(threads, share)
     starts = grain.MapDataset.range(0, n, batch_size)
     return iter(starts.map(batch_at).to_iter_dataset(options))
 
 
+def _read_options(threads: int | None, images: int) -> grain.ReadOptions:
+    """How many batches of so many images are in preparation, and finished in advance."""
+    if threads is None:
+        # Each batch is decoded by all processors together; the second fills the gap while the
+        # first waits for its last image. Batches too small for that take more of their kind.
+        threads = max(2, -(-2 * usable_processors() // images))
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+
+
 @functools.lru_cache(maxsize=4)
 def _epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of 0..n-1, int64 [n], by the stable ranks of n random 64-bit numbers.
+    """A permutation of 0..n-1, int32 [n], by the stable ranks of n random 64-bit numbers.
 
     numpy promises that SeedSequence and Philox never change, but not so for its permutations.
     grain's shuffle is not used: it takes milliseconds per index for fewer than 50 images and 0.1
@@ -290,7 +306,7 @@ def _epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     of seed s + 1 the same order.
     """
     bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
-    return np.argsort(bits, kind="stable")
+    return np.argsort(bits, kind="stable").astype(np.int32)
 
 
 class _Order:
@@ -322,7 +338,8 @@ class _CaseOrder:
     """Turns a step into the pairs of its batch: int64 [batch, 2]."""
 
     def __init__(self, cases: Sequence[str], batch_size: int, seed: int):
-        _, members = np.unique(np.asarray(cases, dtype=object).astype(str), return_inverse=True)
+        # By hash, which takes a tenth of sorting a million names; cases are numbered in their order.
+        members, _ = pd.factorize(np.asarray(list(map(str, cases)), object), sort=True)
         self._counts = np.bincount(members)
         # Images of case c: self._images[self._starts[c] : self._starts[c] + self._counts[c]].
         self._images = np.argsort(members, kind="stable")

@@ -81,7 +81,7 @@ def bootstrap(
     """Intervals of several metrics of one run, by patient.
 
     Args:
-        predictions: The run; for intervals of patient-level metrics pass its `by_group()`.
+        predictions: The run; for intervals of patient-level metrics pass them aggregated.
         metrics: Names as in `metrics.score`, parts ('auroc/<class>') included.
         resamples: At least 1.
         seed: The same seed gives the same interval.

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.aggregate import aggregate
 from remedis_jax.evaluation.bootstrap import (
     CONFIDENCE,
     LEAST_DEFINED_SHARE,
@@ -176,7 +177,7 @@ def evaluate_cells(
         try:
             tables = [Predictions.from_table(read_predictions(cell.predictions)) for cell in same]
             if level == "group":
-                tables = [table.by_group() for table in tables]
+                tables = [aggregate(table, strict=True) for table in tables]
             runs = resample_runs(tables, metric, resamples, seed)
         except UserError as error:
             arm, stage, fraction = key

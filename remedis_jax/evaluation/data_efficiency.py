@@ -21,16 +21,20 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from remedis_jax.data.dataset import Dataset, open_evaluation, open_training, verify
+from remedis_jax.data.checking import StageCheck, check_stage
+from remedis_jax.data.dataset import Dataset, open_evaluation, open_rows, open_training
 from remedis_jax.data.labels import LabelSpec
+from remedis_jax.data.seen_stages import after
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.guard import Rules, guard
 from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
 from remedis_jax.evaluation.predict import predictions_of
 from remedis_jax.evaluation.predictions import Predictions, read_predictions, write_predictions
 from remedis_jax.evaluation.validation import validation_evaluator
 from remedis_jax.training.card import make_card
-from remedis_jax.training.loop import Evaluation, Result, train, write_json
+from remedis_jax.training.loop import Evaluation, Result, ancestors, load_parent, train
 from remedis_jax.training.sharding import make_mesh
+from remedis_jax.training.workdir import write_json
 from remedis_jax.versions import versions
 from remedis_jax.weights.artifact import load_artifact
 
@@ -65,10 +69,10 @@ class _Experiment:
         for name in self.config.stage_order:
             stage = self.config.stages[name]
             self.announce(f"checking the images of {name}")
-            verify(stage.data, _kind(stage))
+            check_stage(stage.data, _kind(stage), stage=name)
         for stage in (self.config.finetune_id, self.config.finetune_ood):
             self.announce(f"checking the labelled images: {stage.data.train.to_dict()}")
-            verify(stage.data, _kind(stage))
+            check_stage(stage.data, _kind(stage), stage=stage.stage)
 
     def run_stages(self) -> dict[str, Path]:
         """Trains the encoders; stage name -> weights file."""
@@ -78,10 +82,11 @@ class _Experiment:
             after = self.config.after.get(name)
             if after:
                 stage.init = str(weights[after])
-            dataset = open_training(stage.data, _kind(stage))
+            check = _check(stage)
+            dataset = open_training(stage.data, _kind(stage), check.skip)
             self.announce(f"{name}: {stage.stage} on {len(dataset):,} images")
             weights[name] = train(
-                stage, self.out / "stages" / name, dataset, title=name
+                stage, self.out / "stages" / name, dataset, check=check, title=name
             ).weights
         return weights
 
@@ -92,14 +97,18 @@ class _Experiment:
         stage.init, stage.seed, stage.data.fraction_seed = str(init), seed, seed
         if rate is not None:
             stage.optimizer.learning_rate = rate
-        dataset = open_training(stage.data, _kind(stage))
+        check = _check(stage)
+        dataset = open_training(stage.data, _kind(stage), check.skip)
         evaluations = {}
         if stage.data.validation:
             where = stage.data.validation.to_dict()
-            rows = open_evaluation(stage.data, dataset.spec, where)
+            rows = open_evaluation(stage.data, dataset.spec, where, check.skip)
             card = make_card(stage, dataset, None, 0)
             evaluations["validation"] = Evaluation(validation_evaluator(rows, card))
-        return train(stage, folder, dataset, evaluations=evaluations, title=folder.name), dataset
+        result = train(
+            stage, folder, dataset, check=check, evaluations=evaluations, title=folder.name
+        )
+        return result, dataset
 
     def finetune_id(self, arm: str, encoder: Path, seed: int, rate: float | None) -> Path:
         folder = self.out / "cells" / arm / f"seed{seed}" / "id"
@@ -162,9 +171,13 @@ class _Experiment:
     def predict(self, weights: Path, where: dict[str, Any], path: Path, spec: LabelSpec):
         """Predictions of a weights file on rows of the labelled manifest; kept in `path`."""
         if not path.is_file():
-            rows = open_evaluation(self.config.finetune_id.data, spec, where)
+            data = self.config.finetune_id.data
+            artifact = load_artifact(weights)
+            guarded = guard(artifact, open_rows(data, where), Rules.of(data))
+            guarded.write(path.parent)
+            rows = open_evaluation(data, spec, where, guarded.skip)
             mesh = make_mesh(self.config.finetune_id.devices or None)
-            write_predictions(path, predictions_of(load_artifact(weights), rows, mesh))
+            write_predictions(path, predictions_of(artifact, rows, mesh))
         return read_predictions(path)
 
     def note_cell(
@@ -263,6 +276,12 @@ def run_experiment(config: ConfigDict, out: Path, *, announce: Announce) -> None
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _Experiment(config, out, announce).run()
+
+
+def _check(stage: ConfigDict) -> StageCheck:
+    """The check of one run's data; what was found in the images themselves is known by then."""
+    parent = after(*ancestors(load_parent(stage)))
+    return check_stage(stage.data, _kind(stage), stage=stage.stage, parent=parent)
 
 
 def _kind(stage: ConfigDict) -> str | None:

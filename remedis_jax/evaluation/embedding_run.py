@@ -37,8 +37,8 @@ from remedis_jax.evaluation.embedding_files import (
 )
 from remedis_jax.evaluation.model import Model, embedder
 from remedis_jax.evaluation.prepared import prepared_source
-from remedis_jax.training.loop import write_json
 from remedis_jax.training.sharding import put_batch
+from remedis_jax.training.workdir import write_json
 
 Progress = Callable[[int, int], None]
 ON_BAD_IMAGE = ("stop", "skip")
@@ -89,6 +89,7 @@ class _Skipping:
         self._source = source
         self.problems: dict[int, str] = {}
         self.image_shape = source.image_shape
+        self.dtype = source.dtype
         self.digest = source.digest
 
     def __len__(self) -> int:
@@ -105,8 +106,7 @@ class _Skipping:
             return self._source.prepared(index)
         except UserError as error:
             self.problems[index] = str(error)
-            blank = self._source.gather(np.zeros(0, np.int64))
-            return np.zeros(self.image_shape, blank.dtype)
+            return np.zeros(self.image_shape, self.dtype)
 
 
 def embed_manifest(

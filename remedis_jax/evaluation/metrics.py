@@ -15,6 +15,7 @@ import numpy as np
 
 from remedis_jax.data.messages import did_you_mean
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.aggregate import aggregate
 from remedis_jax.evaluation.predictions import Predictions
 
 Level = Literal["image", "group"]
@@ -43,6 +44,9 @@ class NotDefined:
         return f"not defined ({self.reason})"
 
 
+NO_LABELS = NotDefined("no known labels")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class BinaryProblem:
     """One class against the rest, over the images whose label is known.
@@ -64,7 +68,7 @@ class BinaryProblem:
         """Why ranking metrics are not defined, if they are not."""
         n, events = len(self.y), int(self.y.sum())
         if n == 0:
-            return NotDefined("no known labels")
+            return NO_LABELS
         if events in (0, n):
             return NotDefined(f"only {'positives' if events else 'negatives'}, n={n:,}")
         return None
@@ -95,19 +99,19 @@ def score(
 
     Args:
         predictions: The labels and probabilities.
-        level: 'image', or 'group': the mean of the probabilities over each patient's images.
+        level: 'image', or 'group': the mean over each patient's images, see `aggregate`.
         metrics: Keys of `NAMES`.
 
     Returns:
         Metric -> value, never NaN; `<metric>/<class>` -> value for every part of a macro average.
 
     Raises:
-        UserError: An unknown metric; level 'group' where images of one patient differ in label.
+        UserError: An unknown metric or level.
     """
     if level not in ("image", "group"):
         raise UserError(f"level {level!r} is unknown.", "Choose 'image' or 'group'.")
     if level == "group":
-        predictions = predictions.by_group()
+        predictions = aggregate(predictions)
     values: dict[str, float | NotDefined] = {}
     for metric in metrics:
         check_metric(metric)
@@ -217,6 +221,8 @@ def log_loss(predictions: Predictions, name: str | None = None) -> float | NotDe
 
     if predictions.kind == "softmax":
         _refuse_part(name)
+        if not len(predictions.y):
+            return NO_LABELS
         p = normalised(predictions.p)
         return float(sklearn_log_loss(predictions.y, p, labels=np.arange(p.shape[1])))
     return _known(
@@ -233,6 +239,8 @@ def brier(predictions: Predictions, name: str | None = None) -> float | NotDefin
 
     if predictions.kind == "softmax":
         _refuse_part(name)
+        if not len(predictions.y):
+            return NO_LABELS
         p = normalised(predictions.p)
         return float(brier_score_loss(predictions.y, p, labels=np.arange(p.shape[1])))
     return _known(
@@ -308,6 +316,8 @@ def _decided(
 ) -> float | NotDefined:
     if predictions.kind == "softmax":
         _refuse_part(name)
+        if not len(predictions.y):
+            return NO_LABELS
         return function(predictions.y, predictions.p.argmax(axis=1))
     return _known(
         predictions, name, lambda p: function(p.y, (p.score >= THRESHOLD).astype(np.int64))

@@ -103,9 +103,9 @@ class Model:
         """Pooled features of images.
 
         Args:
-            images: A sequence of paths, bytes of image files, or pixels uint8 [H, W],
-                [H, W, 1], [H, W, 3], [H, W, 4]; or one array uint8 [N, H, W, C]. Everything else
-                that the contract does not cover, such as floats, is refused.
+            images: A sequence of paths, bytes of image files, or pixels uint8 or uint16 [H, W],
+                [H, W, 1], [H, W, 3], and uint8 [H, W, 4]; or one array [N, H, W, C] of such.
+                Everything else that the contract does not cover, such as floats, is refused.
             batch_size: At a time; a multiple of the number of devices. Chosen if None.
             progress: Called with (done, total).
 
@@ -154,10 +154,12 @@ class Model:
             raise UserError(
                 "One image was given where a sequence is expected.", "Write [image] for one."
             )
-        if isinstance(images, np.ndarray) and (images.ndim != 4 or images.dtype != np.uint8):
+        if isinstance(images, np.ndarray) and (
+            images.ndim != 4 or images.dtype not in (np.uint8, np.uint16)
+        ):
             raise UserError(
                 f"An array of shape {images.shape} and type {images.dtype} is no batch of images.",
-                "Pass uint8 [N, H, W, C] in 0..255, or a list of images.",
+                "Pass uint8 or uint16 [N, H, W, C] of full range, or a list of images.",
             )
         if len(images) == 0:
             raise UserError("There are no images.", "Pass at least one.")

@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from remedis_jax.augment import get_recipe
-from remedis_jax.data.dataset import Dataset, open_evaluation, verify_monitor
+from remedis_jax.data.checking import check_rows
+from remedis_jax.data.dataset import Dataset, open_evaluation, open_rows
 from remedis_jax.data.labels import infer_label_spec
-from remedis_jax.data.manifest import Columns, read_manifest
 from remedis_jax.data.sources import ImageSource, SubsetSource, load_in_memory
 from remedis_jax.data.splits import nested_subsets, split_by_group
 from remedis_jax.errors import RunFailed, UserError
@@ -184,11 +184,10 @@ def open_labelled(config: ConfigDict) -> Labelled:
         data.update({name: settings[name] for name in _COLUMNS})
         data.site = data.split = data.case = ""
         data.classes = ()
-    verify_monitor(data, config.data.held_out, settings.where.to_dict())
-    columns = Columns(settings.image, settings.group or None, tuple(settings.labels))
-    manifest = read_manifest(settings.manifest, columns, allow_outside=data.allow_outside)
-    spec = infer_label_spec(manifest, kind="softmax")
-    dataset = open_evaluation(data, spec, settings.where.to_dict() or None)
+    where = settings.where.to_dict() or None
+    check_rows(open_rows(data, where), data, "the monitor's labels")
+    spec = infer_label_spec(open_rows(data), kind="softmax")
+    dataset = open_evaluation(data, spec, where)
     strata = [str(label) for label in dataset.labels]
     groups = list(dataset.manifest.groups)
     chosen = np.arange(len(dataset))

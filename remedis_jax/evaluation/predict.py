@@ -10,6 +10,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from remedis_jax.data.dataset import Dataset
+from remedis_jax.data.labels import hard_labels
 from remedis_jax.data.pipeline import eval_batches
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.predictions import predictions_table
@@ -129,8 +130,9 @@ def predictions_of(
 
 
 def table_of(dataset: Dataset, head: dict[str, Any], p: np.ndarray) -> pd.DataFrame:
-    """Probabilities with the columns of their manifest rows."""
+    """Probabilities with the columns of their manifest rows, and labels that can be scored."""
     manifest = dataset.manifest
+    y = None if dataset.spec is None else hard_labels(dataset.labels, dataset.spec)
     columns = manifest.columns
     return predictions_table(
         head["kind"],
@@ -139,6 +141,6 @@ def table_of(dataset: Dataset, head: dict[str, Any], p: np.ndarray) -> pd.DataFr
         groups=manifest.groups,
         site=manifest.column(columns.site) if columns.site else "",
         split=manifest.column(columns.split) if columns.split else "",
-        y=dataset.labels,
+        y=y,
         p=p,
     )

@@ -70,18 +70,12 @@ class Predictions:
     def from_table(cls, table: pd.DataFrame, positive: str | None = None) -> "Predictions":
         """Takes the arrays out of a table as `read_predictions` returns it.
 
-        Raises:
-            UserError: An image of a softmax table has no label: nothing can be scored then.
+        Images of a softmax table without a label cannot be scored and are left out: see
+        `unlabelled`.
         """
         kind, classes = table_schema(table)
         if kind == "softmax":
-            blank = np.flatnonzero((table["label"] == "").to_numpy())
-            if blank.size:
-                raise UserError(
-                    f"{blank.size:,} of {len(table):,} images have no label (first: "
-                    f"{table['image'].iloc[blank[0]]!r}).",
-                    "Remove these rows or fill in their labels to compute metrics.",
-                )
+            table = table[~unlabelled(table)]
             index = {name: position for position, name in enumerate(classes)}
             y = table["label"].map(index).to_numpy(np.int64)
         else:
@@ -116,36 +110,12 @@ class Predictions:
             images=self.images[rows],
         )
 
-    def by_group(self) -> "Predictions":
-        """One row per patient: the mean of the probabilities over the patient's images.
 
-        A patient's label is the one that all images with a known label share.
-
-        Raises:
-            UserError: Images of one patient have different labels.
-        """
-        names, index = np.unique(self.groups, return_inverse=True)
-        counts = np.bincount(index).astype(np.float64)
-        p = np.stack([np.bincount(index, weights=column) for column in self.p.T], axis=1)
-        y = self.y[:, None] if self.kind == "softmax" else self.y
-        label = np.full((len(names), y.shape[1]), np.nan)
-        for column in range(y.shape[1]):
-            known = ~np.isnan(y[:, column])
-            label[index[known], column] = y[known, column]
-            mixed = np.unique(index[known & (label[index, column] != y[:, column])])
-            if mixed.size:
-                raise UserError(
-                    f"{mixed.size:,} of {len(names):,} patients have images with different "
-                    f"labels: {first_few(list(names[mixed]))}.",
-                    "Score by image, or give each patient one label.",
-                )
-        return dataclasses.replace(
-            self,
-            y=label[:, 0].astype(np.int64) if self.kind == "softmax" else label,
-            p=p / counts[:, None],
-            groups=names,
-            images=names,
-        )
+def unlabelled(table: pd.DataFrame) -> np.ndarray:
+    """Which images of a softmax table have no label, bool [N]; none of a sigmoid table."""
+    if "label" not in table:
+        return np.zeros(len(table), bool)
+    return (table["label"] == "").to_numpy()
 
 
 def predictions_table(

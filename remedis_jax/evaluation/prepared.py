@@ -2,8 +2,6 @@
 
 import json
 
-import numpy as np
-
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.sources import FileSource
 from remedis_jax.weights.contract import Contract
@@ -16,6 +14,6 @@ def prepared_source(manifest: Manifest, contract: Contract) -> FileSource:
         manifest,
         contract.prepare,
         (host.size, host.size, contract.channels),
-        dtype=np.uint8 if host.antialias else np.float32,
+        dtype=contract.dtype,
         description=json.dumps(contract.to_json(), sort_keys=True),
     )

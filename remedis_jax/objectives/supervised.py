@@ -18,11 +18,13 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
         logits: [B, K] float32.
-        labels: [B] int32 in [0, K).
+        labels: [B] int32 in [0, K), or [B, K] float32, the share of each class; rows sum to 1.
 
     Returns:
         float32 scalar.
     """
+    if labels.ndim == 2:
+        return optax.losses.softmax_cross_entropy(logits, labels).mean()
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
@@ -31,8 +33,8 @@ def sigmoid_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
         logits: [B, K] float32.
-        labels: [B, K] float32 in [0, 1]; NaN where unknown. Unknown labels add nothing to the
-            loss and have exactly zero gradient.
+        labels: [B, K] float32 in [0, 1], soft ones between; NaN where unknown. Unknown labels
+            add nothing to the loss and have exactly zero gradient.
 
     Returns:
         float32 scalar; 0 if no label of the batch is known.
@@ -87,8 +89,11 @@ class Supervised:
         head = Classifier(self.classes)
         logits = head.apply({"params": params["head"]}, features[:, 0])
         if self.kind == "softmax":
-            loss = softmax_cross_entropy(logits, batch["label"])
-            accuracy = (logits.argmax(axis=-1) == batch["label"]).astype(jnp.float32).mean()
+            labels = batch["label"]
+            loss = softmax_cross_entropy(logits, labels)
+            # Of shares the class that has most, the first of equal ones.
+            classes = labels if labels.ndim == 1 else labels.argmax(axis=-1)
+            accuracy = (logits.argmax(axis=-1) == classes).astype(jnp.float32).mean()
             return loss, (model_state, {"train_accuracy": accuracy})
         return sigmoid_cross_entropy(logits, batch["label"]), (model_state, {})
 

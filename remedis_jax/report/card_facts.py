@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from remedis_jax.data.leak_parts import UNKNOWN_WEIGHTS
+from remedis_jax.data.leaks import STAMP
 from remedis_jax.report.tables import plain
 from remedis_jax.report.wording import percent
 from remedis_jax.weights.architecture import encoder_shapes, encoder_spec, head_shapes
@@ -120,6 +122,36 @@ def lineage_lines(card: Mapping[str, Any], sha256: str) -> list[str]:
     if is_trained_here(card) and not list(ancestors(card)):
         lines.append("started from random weights")
     return lines
+
+
+def seen_lines(card: Mapping[str, Any]) -> list[str]:
+    """Of which stages the file carries hashes, by which test data are kept apart from them."""
+    stages = card.get("seen")
+    if not stages:
+        return [
+            f"{UNKNOWN_WEIGHTS[0].upper()}{UNKNOWN_WEIGHTS[1:]}, so no test data can be compared"
+            " with it."
+        ]
+    lines = []
+    for number, stage in enumerate(stages, 1):
+        text = f"stage {number}, {stage_words(stage['stage'])}: "
+        if stage["known"]:
+            patients = stage["patients"]
+            text += f"hashes of {stage['images']:,} images" + (
+                ", no column named the patients" if patients is None else
+                f" and {patients:,} patients"
+            )  # fmt: skip
+        else:
+            text += "it is not recorded what was seen"
+        lines.append(text)
+    return lines
+
+
+def leakage(card: Mapping[str, Any]) -> str:
+    """The banner of weights that were trained on test data; "" for others. Plain text."""
+    found = [stage for stage in card.get("seen") or () if stage["leakage"]]
+    clauses = "; ".join(f"{stage['stage']} ({stage['leakage']})" for stage in found)
+    return f"{STAMP} in training: {clauses}." if clauses else ""
 
 
 def ancestors(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

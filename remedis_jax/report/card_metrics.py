@@ -75,7 +75,7 @@ def results_table(evaluation: Evaluation) -> pd.DataFrame:
         [
             {
                 "Images": _where(record),
-                "By": record["level"],
+                "By": _level(record),
                 "Number": f"{record['n_images']:,} images of {record['n_patients']:,} patients",
             }
             | {
@@ -98,7 +98,7 @@ def classes_table(evaluation: Evaluation) -> pd.DataFrame:
         metrics = record["metrics"]
         classes = [name.partition("/")[2] for name in metrics if name.startswith("auroc/")]
         for name in classes:
-            row = {"Class": name, "By": record["level"]}
+            row = {"Class": name, "By": _level(record)}
             for metric in RANKING:
                 value = metrics.get(f"{metric}/{name}")
                 row[NAMES[metric]] = "" if value is None else interval_text(interval_of(value))
@@ -110,7 +110,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     """What the cells of the table cannot show."""
     return caveats(
         {
-            f"{_where(record)}, by {record['level']}, {NAMES[metric]}": interval_of(value)
+            f"{_where(record)}, by {_level(record)}, {NAMES[metric]}": interval_of(value)
             for record in evaluation.records
             for metric, value in record["metrics"].items()
             if metric in NAMES
@@ -131,6 +131,12 @@ def interval_of(value: Mapping[str, Any]) -> Interval | NotDefined:
     numbers = {name: float(value[name]) for name in ("value", "low", "high")}
     counts = {name: int(value[name]) for name in ("resamples", "undefined_resamples")}
     return Interval(**numbers, **counts, left_out=tuple(map(str, value.get("left_out", ()))))
+
+
+def _level(record: Mapping[str, Any]) -> str:
+    """'image', or 'patient (mean)'."""
+    how = record.get("aggregate")
+    return f"{record['level']} ({how})" if how else record["level"]
 
 
 def _where(record: Mapping[str, Any]) -> str:

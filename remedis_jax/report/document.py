@@ -16,7 +16,7 @@ from jinja2 import Environment
 from markdown_it import MarkdownIt
 
 from remedis_jax.errors import RunFailed
-from remedis_jax.report.tables import plain, print_tables
+from remedis_jax.report.tables import plain, print_banner, print_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Document:
         lead: The result in one sentence, plain text.
         sections: In order. Figures are written as `![what is seen](figures/NAME.png)`.
         tables: Title -> table, for the terminal.
+        banner: What stands above everything else, plain text; "" for nothing. Of leaked data.
     """
 
     title: str
     lead: str
     sections: tuple[Section, ...]
     tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    banner: str = ""
 
 
 def write_report(out_dir: str | os.PathLike, content: Document, *, show: bool = False) -> Path:
@@ -60,7 +62,8 @@ def write_report(out_dir: str | os.PathLike, content: Document, *, show: bool = 
     """
     out_dir = Path(out_dir)
     markdown = "\n\n".join(
-        [f"# {plain(content.title)}", f"**{plain(content.lead)}**"]
+        ([f"> **{plain(content.banner)}**"] if content.banner else [])
+        + [f"# {plain(content.title)}", f"**{plain(content.lead)}**"]
         + [f"## {plain(s.heading)}\n\n{s.markdown.strip()}" for s in content.sections]
     )
     template = resources.files("remedis_jax.report").joinpath("templates/page.html")
@@ -70,6 +73,7 @@ def write_report(out_dir: str | os.PathLike, content: Document, *, show: bool = 
         .render(
             title=content.title,
             lead=content.lead,
+            banner=content.banner,
             sections=[
                 {"heading": section.heading, "html": to_html(section.markdown, out_dir)}
                 for section in content.sections
@@ -81,6 +85,7 @@ def write_report(out_dir: str | os.PathLike, content: Document, *, show: bool = 
     write_text(html, page)
     if show:
         print_tables(content.tables)
+        print_banner(content.banner)
     return html
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from remedis_jax.data.leaks import GUARD_NAME, Guard
 from remedis_jax.data.messages import did_you_mean
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.bootstrap import (
@@ -26,7 +27,8 @@ from remedis_jax.evaluation.curves import (
 )
 from remedis_jax.evaluation.metrics import NotDefined, check_metric
 from remedis_jax.report.document import Document, Section, write_report
-from remedis_jax.report.figures import id_ood_figure, label_fraction_figure
+from remedis_jax.report.figures import id_ood_figure, label_fraction_figure, stamped
+from remedis_jax.report.leak_section import banner_of, counted_section, guards_of, stamp_of
 from remedis_jax.report.tables import (
     caveats,
     counts_table,
@@ -96,6 +98,8 @@ class Results:
         differences: Setting -> self-supervised arm minus baseline, where both were measured.
         baseline: The baseline arm with the largest share of labels; None if it never was tuned.
         match: Share of labels with which the self-supervised arm matches `baseline`.
+        guards: The leak guard of every cell's predictions; None where there is none.
+        stage_guards: Those of the experiment itself and of the stages that made its encoders.
     """
 
     record: Mapping[str, Any]
@@ -104,6 +108,8 @@ class Results:
     differences: Mapping[Setting, Interval | NotDefined]
     baseline: Point | None
     match: LabelsToMatch | NotDefined | None
+    guards: tuple[Guard | None, ...] = ()
+    stage_guards: tuple[Guard, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -137,7 +143,8 @@ def report_from_experiment(
     """
     out_dir = Path(experiment_dir if out_dir is None else out_dir)
     results = evaluate_experiment(experiment_dir, resamples=resamples, seed=seed)
-    figures = draw_figures(results, out_dir / "figures")
+    with stamped(stamp_of([*results.stage_guards, *results.guards])):
+        figures = draw_figures(results, out_dir / "figures")
     return write_report(out_dir, document_of(results, figures, resamples), show=show)
 
 
@@ -218,7 +225,15 @@ def evaluate_experiment(
         },
         baseline=full,
         match=labels_to_match_interval(curve, full, record["metric"]) if full and curve else None,
+        guards=tuple(guards_of([cell.predictions for cell in cells]).values()),
+        stage_guards=stage_guards(Path(experiment_dir)),
     )
+
+
+def stage_guards(folder: Path) -> tuple[Guard, ...]:
+    """The leak guards of an experiment and of the stages that made its encoders."""
+    places = [folder / GUARD_NAME, *sorted((folder / "stages").glob(f"*/{GUARD_NAME}"))]
+    return tuple(guard for guard in guards_of(places).values() if guard is not None)
 
 
 def paired(a: Point, b: Point) -> Interval | NotDefined:
@@ -325,10 +340,12 @@ def document_of(results: Results, figures: Sequence[str], resamples: int) -> Doc
         for arm in record["arms"].values()
     ]
     level = "image" if record["level"] == "image" else "patient (mean over the patient's images)"
+    banner = banner_of([*results.stage_guards, *results.guards])
+    never = "" if banner else ", who are never trained on"
     curve_figure = (
         f"![{plain(metric)} over the share of labels](figures/{CURVE})\n\n"
-        f"*{plain(metric)} on the test patients of {plain(record['ood_site'])}, who are never "
-        "trained on. Shaded and barred: 95% intervals by patient and seed.*"
+        f"*{plain(metric)} on the test patients of {plain(record['ood_site'])}{never}. "
+        "Shaded and barred: 95% intervals by patient and seed.*"
     )
     id_figure = f"![{plain(metric)} in distribution and zero-shot](figures/{ID_OOD})"
     sections = [
@@ -366,11 +383,13 @@ def document_of(results: Results, figures: Sequence[str], resamples: int) -> Doc
         ),
         Section("Provenance", provenance(record)),
     ]
+    sections.insert(4, counted_section(results.guards, "test predictions", results.stage_guards))
     return Document(
         record["title"],
         result_sentence(results),
         tuple(sections),
         {f"{record['title']}: {metric}": table, "Data": flow},
+        banner,
     )
 
 

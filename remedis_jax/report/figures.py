@@ -6,6 +6,7 @@ same on a dark page and in print.
 """
 
 import contextlib
+import contextvars
 import dataclasses
 import os
 import textwrap
@@ -425,7 +426,25 @@ def _styled() -> Iterator[None]:
         yield
 
 
+_stamp: contextvars.ContextVar[str] = contextvars.ContextVar("stamp", default="")
+
+
+@contextlib.contextmanager
+def stamped(text: str) -> Iterator[None]:
+    """Figures that are drawn inside bear a red line at the top; none for "".
+
+    A figure leaves its page for slides, and has to say by itself that its data leaked.
+    """
+    token = _stamp.set(text)
+    try:
+        yield
+    finally:
+        _stamp.reset(token)
+
+
 def _save(figure: Figure, path: str | os.PathLike) -> Path:
+    if _stamp.get():
+        figure.suptitle(_stamp.get(), color="#B3261E", fontsize=13, fontweight="bold")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without 'Software' the file does not name matplotlib's version; PNG has no date of its own.

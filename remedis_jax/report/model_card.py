@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from remedis_jax.data.leaks import GUARD_NAME, Guard, read_guard
 from remedis_jax.errors import UserError
 from remedis_jax.report import card_facts as facts
 from remedis_jax.report.card_metrics import (
@@ -26,9 +27,10 @@ from remedis_jax.report.card_metrics import (
     results_table,
 )
 from remedis_jax.report.document import write_text
+from remedis_jax.report.leak_section import guard_section
 from remedis_jax.report.tables import markdown_table, plain
 from remedis_jax.weights.architecture import encoder_spec
-from remedis_jax.weights.artifact import artifact_path, read_card
+from remedis_jax.weights.artifact import FILE_NAME, artifact_path, read_card
 from remedis_jax.weights.contract import Contract
 from remedis_jax.weights.registry.published import CREDENTIALED
 
@@ -49,7 +51,8 @@ def write_model_card(
     Args:
         weights: A weights file, or the folder of a finished run.
         out: The Markdown file to write, e.g. `README.md` or `model_card.md`.
-        metrics: The `metrics.json` of `remedis evaluate` with these weights, or None.
+        metrics: The `metrics.json` of `remedis evaluate` with these weights, or None. The
+            `leak_guard.json` beside it is read too, as is that of the run.
 
     Returns:
         `out`.
@@ -70,8 +73,12 @@ def model_card(
     path = artifact_path(Path(weights))
     card, sha256 = read_card(path)
     evaluation = None if metrics is None else read_evaluation(Path(metrics), sha256)
+    guard = None if metrics is None else _guard_of(Path(metrics).parent, sha256)
+    # A run's folder has a file of this name; elsewhere a guard beside weights is of something else.
+    run = _guard_of(path.parent, sha256, "the run") if path.name == FILE_NAME else None
     try:
         values = _values(card, sha256, path.name, evaluation)
+        values |= _leak_guard(card, evaluation, guard, run)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{path}: its card is incomplete, so no model card can be made of it ({error!r}).",
@@ -123,6 +130,37 @@ def _values(
         "file_name": re.sub(r"[`\s\"\\]", "_", file_name),
         "sha256": sha256,
     }
+
+
+def _guard_of(folder: Path, sha256: str, whose: str = "the metrics") -> Guard | None:
+    """The leak guard of a folder; raises UserError where it is of other weights."""
+    guard = read_guard(folder)
+    if guard is not None and guard.weights not in (None, sha256):
+        if whose == "the run":
+            # Somebody has evaluated other weights in the folder of this run.
+            return None
+        raise UserError(
+            f"{folder / GUARD_NAME} is of weights with the hash {guard.weights}, and these have"
+            f" {sha256}.",
+            "Give the metrics of these weights, or evaluate them.",
+        )
+    return guard
+
+
+def _leak_guard(
+    card: Mapping[str, Any],
+    evaluation: Evaluation | None,
+    guard: Guard | None,
+    run: Guard | None,
+) -> dict[str, Any]:
+    """What the template says of leaks: a banner, and lines."""
+    lines = facts.seen_lines(card)
+    stamps = [found.findings.stamp() for found in (guard, run) if found is not None]
+    stamps.append(facts.leakage(card))
+    if evaluation is not None:
+        lines.append(guard_section({"": guard}).markdown)
+    banner = " ".join(dict.fromkeys(stamp for stamp in stamps if stamp))
+    return {"banner": plain(banner), "leak_guard": lines}
 
 
 def _class_results(evaluation: Evaluation | None) -> str:

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from remedis_jax.data.label_counts import read_counts
+from remedis_jax.data.leaks import Guard, write_guard
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.aggregate import MEAN as MEAN_SCORE
+from remedis_jax.evaluation.aggregate import aggregate as by_patient
+from remedis_jax.evaluation.aggregate import disagreeing, parse_aggregate
 from remedis_jax.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
@@ -25,9 +30,18 @@ from remedis_jax.evaluation.metrics import (
     label_counts,
     parts,
 )
-from remedis_jax.evaluation.predictions import Predictions, read_predictions
+from remedis_jax.evaluation.predictions import Predictions, read_predictions, unlabelled
 from remedis_jax.report.document import Document, Section, write_report, write_text
-from remedis_jax.report.figures import RocCurve, roc_figure
+from remedis_jax.report.figures import RocCurve, roc_figure, stamped
+from remedis_jax.report.label_section import label_sections
+from remedis_jax.report.leak_section import (
+    banner_of,
+    common_weights,
+    guard_section,
+    guards_of,
+    merged,
+    stamp_of,
+)
 from remedis_jax.report.tables import (
     caveats,
     counts_table,
@@ -49,8 +63,8 @@ MEAN = "mean over classes"
 READING = """
 - Intervals are 95% percentile bootstrap intervals of {resamples:,} resamples. Each resample draws
   *patients*, all their images together, with replacement.
-- By image, every image counts; by patient, the probabilities of a patient's images are averaged
-  first.
+- By image, every image counts. By patient, {score}
+  first.{label}
 - AUPRC is average precision. Chance is the share of positives, so it compares only on one set of
   images.
 - {several}Accuracies of findings call p ≥ 0.5 positive; of classes, the most probable one.
@@ -58,6 +72,13 @@ READING = """
 SEVERAL = """Scores of several classes are one against the rest; the value without a class name is
   the mean over classes. Unknown labels take no part.
 - """
+SCORES = {
+    "mean": "the probabilities of a patient's images are averaged",
+    "max": "the greatest probability among a patient's images is taken",
+    "noisy-or": "the probabilities of a patient's images are put together as 1 - prod(1 - p)",
+}
+ANY_POSITIVE = " A patient is positive if any of the images is."
+ALL_AGREE = " A patient has a class if all images with a label have it."
 LIMITS = """
 - **Not for clinical use.** These are measurements on the images named here; no patient should be
   treated because of them.
@@ -77,9 +98,11 @@ class Part:
         site: Name of the site, or 'all'.
         split: Name of the split, or 'all'.
         level: 'image' or 'patient'.
-        n_images: Images.
+        n_images: Images that are scored.
         predictions: One row per image or per patient.
         intervals: Metric, or `<metric>/<class>`, -> interval.
+        aggregate: How patients' scores are made of their images': 'mean', 'max', 'noisy-or'; ""
+            by image.
     """
 
     file: str
@@ -89,6 +112,12 @@ class Part:
     n_images: int
     predictions: Predictions
     intervals: Mapping[str, Interval | NotDefined]
+    aggregate: str = ""
+
+    @property
+    def by(self) -> str:
+        """'image', or 'patient (mean)'."""
+        return f"{self.level} ({self.aggregate})" if self.aggregate else self.level
 
     @property
     def patients(self) -> int:
@@ -115,18 +144,22 @@ def report_from_predictions(
     out_dir: str | os.PathLike,
     *,
     positive: str | None = None,
+    aggregate: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     show: bool = False,
 ) -> Path:
     """Writes report.md, report.html, metrics.json and figures/ for predictions files.
 
-    Two files on the same images are also compared, the first minus the second.
+    Two files on the same images are also compared, the first minus the second. Where a
+    `leak_guard.json` beside a file says that leakage was allowed, page and figures say so too.
 
     Args:
         csv_paths: Predictions tables, see `evaluation.predictions`.
         out_dir: Folder to write to.
         positive: Positive class where there are two; the last one if None.
+        aggregate: How patients are scored, 'patient:mean', 'patient:max' or 'patient:noisy-or'; if
+            None by the mean, where patients have several images.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         show: Print the tables to the terminal as well.
@@ -135,24 +168,34 @@ def report_from_predictions(
         The HTML page.
 
     Raises:
-        UserError: No file, or one that cannot be read or scored.
+        UserError: No file, or one that cannot be read or scored; `aggregate` is unknown.
     """
+    how = None if aggregate is None else parse_aggregate(aggregate)
     if not csv_paths:
         raise UserError("there is no predictions file to report on.", "Give one or more.")
     out_dir = Path(out_dir)
-    names = distinct_names([Path(path) for path in csv_paths])
+    paths = [Path(path) for path in csv_paths]
+    names = distinct_names(paths)
+    guards = dict(zip(names, guards_of(paths).values(), strict=True))
     scored: list[Part] = []
     notes: list[str] = []
     for name, path in zip(names, csv_paths, strict=True):
-        for part, note in parts_of(name, read_predictions(path), positive, resamples, seed):
+        table = read_predictions(path)
+        for part, note in parts_of(name, table, positive, resamples, seed, how):
             scored += part
             notes += note
     write_text(out_dir / "metrics.json", json.dumps(as_records(scored), indent=1) + "\n")
     curves = roc_curves(scored)
     if curves:
-        roc_figure(out_dir / "figures" / "roc.png", curves)
+        with stamped(stamp_of(guards.values())):
+            roc_figure(out_dir / "figures" / "roc.png", curves)
+    if any(guards.values()) and all(path.parent.resolve() != out_dir.resolve() for path in paths):
+        # For whoever reports on these metrics in turn.
+        write_guard(out_dir, merged(guards.values()), weights=common_weights(guards.values()))
     comparison = compare(scored, *names, resamples, seed) if len(names) == 2 else None
-    content = document_of(scored, notes, comparison, bool(curves), csv_paths, resamples, seed)
+    content = document_of(
+        scored, notes, comparison, bool(curves), csv_paths, resamples, seed, guards
+    )
     return write_report(out_dir, content, show=show)
 
 
@@ -168,15 +211,25 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def parts_of(
-    name: str, table: pd.DataFrame, positive: str | None, resamples: int, seed: int
+    name: str,
+    table: pd.DataFrame,
+    positive: str | None,
+    resamples: int,
+    seed: int,
+    how: str | None = None,
 ) -> Iterable[tuple[list[Part], list[str]]]:
     """Scores a table as a whole and, where it has several, each site and split of it.
 
     Yields:
-        The part by image and, where patients have several images, by patient; and sentences on
-        what could not be scored.
+        The part by image and, where patients have several images or `how` is named, by patient;
+        and sentences on what is not scored.
     """
+    without = unlabelled(table)
+    if without.any():
+        yield [], [f"{name}: {without.sum():,} of {len(table):,} images have no label and are not"
+                   " scored"]  # fmt: skip
     predictions = Predictions.from_table(table, positive)
+    table = table[~without]
     masks = {(EVERYTHING, EVERYTHING): np.ones(len(table), bool)}
     pairs = table[["site", "split"]].drop_duplicates().sort_values(["site", "split"])
     if len(pairs) > 1:
@@ -186,17 +239,22 @@ def parts_of(
     for (site, split), mask in masks.items():
         chosen = predictions.select(mask)
         levels, notes = {"image": chosen}, []
-        if len(np.unique(chosen.groups)) < len(chosen.groups):
-            try:
-                levels["patient"] = chosen.by_group()
-            except UserError as error:
-                part = f"{name}, site {site}, split {split}"
-                notes.append(f"{part}: not scored by patient, as {error.problem}")
+        patients = len(np.unique(chosen.groups))
+        if how or patients < len(chosen.groups):
+            levels["patient"] = by_patient(chosen, how or MEAN_SCORE)
+            if mixed := len(disagreeing(chosen)):
+                where = "" if site == split == EVERYTHING else f", site {site}, split {split}"
+                notes.append(
+                    f"{name}{where}: {mixed:,} of {patients:,} patients have images of different"
+                    " classes (labels disagree) and are not scored by patient"
+                )
         scored = []
         for level, at_level in levels.items():
             names = [n for m in METRICS for n in (m, *(f"{m}/{c}" for c in parts(at_level, m)))]
             intervals = bootstrap(at_level, names, resamples, seed)
-            scored.append(Part(name, site, split, level, int(mask.sum()), at_level, intervals))
+            made_by = (how or MEAN_SCORE) if level == "patient" else ""
+            count = int(mask.sum())
+            scored.append(Part(name, site, split, level, count, at_level, intervals, made_by))
         yield scored, notes
 
 
@@ -208,6 +266,7 @@ def as_records(scored: Iterable[Part]) -> list[dict]:
             "site": part.site,
             "split": part.split,
             "level": part.level,
+            **({"aggregate": part.aggregate} if part.aggregate else {}),
             "n_images": part.n_images,
             "n_patients": part.patients,
             "metrics": {
@@ -272,7 +331,7 @@ def ranking_table(scored: Iterable[Part]) -> pd.DataFrame:
         for name, key in entries.items():
             positives, known, masked = counts.get(name, (0, 0, 0))
             shown = f"{positives:,} of {known:,} ({percent(positives / known)})" if known else ""
-            row = {"Set": part.name, "By": part.level, "Class": name, "Positives": shown}
+            row = {"Set": part.name, "By": part.by, "Class": name, "Positives": shown}
             row["Unknown"] = f"{masked:,}" if name in counts else ""
             row |= {NAMES[m]: interval_text(part.intervals[m + key]) for m in RANKING}
             rows.append(row)
@@ -284,7 +343,7 @@ def decision_table(scored: Iterable[Part]) -> pd.DataFrame:
     metrics = [metric for metric in METRICS if metric not in RANKING]
     return pd.DataFrame(
         [
-            {"Set": part.name, "By": part.level}
+            {"Set": part.name, "By": part.by}
             | {NAMES[metric]: interval_text(part.intervals[metric]) for metric in metrics}
             for part in scored
         ],
@@ -306,6 +365,7 @@ def document_of(
     csv_paths: Sequence[str | os.PathLike],
     resamples: int,
     seed: int,
+    guards: Mapping[str, Guard | None],
 ) -> Document:
     """The page's text."""
     tables = {
@@ -314,15 +374,21 @@ def document_of(
         "Data": sets_table(scored),
     }
     cells = {
-        f"{part.name}, by {part.level}, {NAMES[metric]}": value
+        f"{part.name}, by {part.by}, {NAMES[metric]}": value
         for part in scored
         for metric, value in part.intervals.items()
         if metric in NAMES
     }
     sections = [Section(title, markdown_table(table)) for title, table in tables.items()]
+    sections.append(guard_section(guards))
+    counts = {name: read_counts(Path(p).parent) for name, p in zip(guards, csv_paths, strict=True)}
+    if len(counts) == 1:
+        counts = {"": next(iter(counts.values()))}
+    sections += label_sections(counts)
     sentences = [*notes, *caveats(cells)]
     if sentences:
-        sections.append(Section("Remarks", "\n".join(f"- {plain(s)}" for s in sentences)))
+        lines = "\n".join(f"- {plain(s.rstrip('.'))}." for s in sentences)
+        sections.append(Section("Remarks", lines))
     lead = lead_sentence(scored[0])
     if isinstance(comparison, dict):
         frame = comparison_table(comparison)
@@ -338,7 +404,7 @@ def document_of(
         sections.insert(0, Section("ROC", f"{figure}\n\n*By image; AUROC with 95% interval.*"))
     several = "" if scored[0].predictions.is_binary else SEVERAL
     sections += [
-        Section("How to read this", READING.format(resamples=resamples, several=several)),
+        Section("How to read this", reading_of(scored, resamples, several)),
         Section("Limits", LIMITS),
         Section(
             "Provenance",
@@ -349,7 +415,18 @@ def document_of(
             + fenced("\n".join(scored[0].predictions.classes)),
         ),
     ]
-    return Document("Predictions", lead, tuple(sections), tables)
+    return Document("Predictions", lead, tuple(sections), tables, banner_of(guards.values()))
+
+
+def reading_of(scored: Sequence[Part], resamples: int, several: str) -> str:
+    """The section that explains the numbers."""
+    first = scored[0].predictions
+    agree = first.kind == "softmax" and not first.is_binary
+    how = next((part.aggregate for part in scored if part.aggregate), MEAN_SCORE)
+    label = ALL_AGREE if agree else ANY_POSITIVE
+    return READING.format(
+        resamples=resamples, several=several, score=SCORES[how], label=label
+    )
 
 
 def lead_sentence(part: Part) -> str:

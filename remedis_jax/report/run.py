@@ -8,10 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from remedis_jax.data.leaks import read_guard
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.histograms import HISTOGRAMS, read_histograms
 from remedis_jax.report.document import Document, Section, write_report
-from remedis_jax.report.figures import monitor_figure, similarity_figure, training_curve_figure
+from remedis_jax.report.figures import (
+    monitor_figure,
+    similarity_figure,
+    stamped,
+    training_curve_figure,
+)
+from remedis_jax.report.leak_section import banner_of, run_section, stamp_of
 from remedis_jax.report.tables import fenced, markdown_table, plain
 from remedis_jax.report.wording import percent
 from remedis_jax.versions import versions
@@ -61,21 +68,25 @@ def report_from_run(
         raise UserError(
             f"{workdir / 'config.json'} cannot be read ({error}).", "Give the folder of a run."
         ) from error
-    training_curve_figure(out_dir / "figures" / "training.png", history)
+    guard = read_guard(workdir)
     table = metrics_table(history)
     finished = (workdir / "result.json").is_file()
     step = int(history["step"].max())
     loss = history.dropna(subset="loss")["loss"].iloc[-1]
     # A run that goes on from a checkpoint makes the measurements after it once more.
     histograms = [row for row in read_histograms(workdir / HISTOGRAMS) if row["step"] <= step]
+    with stamped(stamp_of([guard])):
+        training_curve_figure(out_dir / "figures" / "training.png", history)
+        monitored = monitor_sections(history, histograms, config, out_dir)
     document = Document(
         f"Run {workdir.resolve().name}",
         f"The run {'is finished' if finished else 'is not finished'}: step {step:,}, "
         f"loss {loss:.4g}.",
         (
             Section("Training", "![Loss and learning rate over steps](figures/training.png)"),
-            *monitor_sections(history, histograms, config, out_dir),
+            *monitored,
             Section("Metrics", markdown_table(table)),
+            run_section(guard),
             Section("How to read this", READING),
             Section("Limits", LIMITS),
             Section(
@@ -86,6 +97,7 @@ def report_from_run(
             ),
         ),
         {"Metrics": table},
+        banner_of([guard]),
     )
     return write_report(out_dir, document, show=show)
 

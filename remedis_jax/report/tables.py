@@ -91,6 +91,15 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def print_banner(text: str) -> None:
+    """Prints what must not be missed, in red; nothing for ""."""
+    from rich.console import Console
+    from rich.text import Text
+
+    if text:
+        Console().print(Text(text, style="bold red"))
+
+
 def print_tables(tables: Mapping[str, pd.DataFrame]) -> None:
     """Prints tables to the terminal, each under its title."""
     from rich.console import Console

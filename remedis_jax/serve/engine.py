@@ -60,9 +60,9 @@ class Engine:
 
     def warm_up(self, announce: Callable[[str], None]) -> None:
         """Compiles every program, so that no request waits for that."""
-        host = self.model.contract.host
-        kind = np.uint8 if host.antialias else np.float32
-        black = np.zeros((host.size, host.size, self.model.contract.channels), kind)
+        contract = self.model.contract
+        side = contract.host.size
+        black = np.zeros((side, side, contract.channels), contract.dtype)
         for output in self.outputs:
             for size in self.sizes:
                 announce(f"compiling {output} for {size} image(s)")

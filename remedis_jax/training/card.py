@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from remedis_jax import versions
-from remedis_jax.data.dataset import Dataset
+from remedis_jax.data.dataset import Dataset, reading_of
 from remedis_jax.training.build import encoder_of
 from remedis_jax.training.config import to_json
 from remedis_jax.weights.architecture import encoder_card
@@ -28,8 +28,7 @@ def make_card(
         if supervised
         else None,
         "preprocessing": recipe_contract(
-            channels=data.channels,
-            to_grey=data.to_grey,
+            reading=reading_of(data, dataset.manifest),
             working_size=data.size,
             fit=data.fit,
             options=config.augment.evaluation.to_dict(),

@@ -15,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from remedis_jax.data.fingerprints import NEAR_DUPLICATE_BITS
 from remedis_jax.errors import UserError
 from remedis_jax.objectives.methods import METHODS
 from remedis_jax.training.durations import other_units
@@ -55,17 +56,36 @@ def stage_config(stage: str) -> ConfigDict:
             "micro_batch": 0,
             # Devices to use; 0 for all.
             "devices": 0,
+            # Measure where the time of a step goes, and write input_profile.json.
+            "profile_input": False,
             "data": {
+                # CSV, Parquet (of paths, or of images as Hugging Face keeps them), a folder of
+                # images, a cache of `remedis cache`, or tfds:NAME:SPLIT.
                 "manifest": "",
+                # Rows that are tiles of slides: mapping with slide, x, y, size, level or mpp.
+                "tiles": {},
                 "image": "image",
                 # Patient, lesion or case: no group may stand in two splits.
                 "group": "",
+                # Who gives out the group ids: equal ids of different namespaces are different
+                # patients to the leak guard.
+                "namespace": "",
                 # Whose images make the pairs of MICLe; "" for `group`.
                 "case": "",
                 # One column with the class, or several findings with 0/1.
                 "labels": (),
                 # Order of the classes; () takes the sorted values of the training rows.
                 "classes": (),
+                # What an uncertain label (-1) is: error | ones | zeros | ignore | soft, which is
+                # `soft_value`; and an empty one: error | negative | ignore. By label where
+                # `label_policy` names it, e.g. {"Edema": {"uncertain": "ones"}}. See
+                # `data.labels.LabelPolicy`.
+                "uncertain": "error",
+                "blank": "error",
+                "soft_value": 0.5,
+                "label_policy": {},
+                # Columns of several readers who each name a class; their votes are the label.
+                "readers": (),
                 "site": "",
                 "split": "",
                 # Rows to train on and to validate on: column=value filters.
@@ -74,7 +94,21 @@ def stage_config(stage: str) -> ConfigDict:
                 # Mappings with manifest, and optionally image, group, where: data whose groups and
                 # images must not be among the training rows.
                 "held_out": (),
+                # Pictures whose fingerprints differ in so many bits or fewer count as one; -1
+                # looks for equal files only. ours: measured, see docs/data.md.
+                "near_duplicates": NEAR_DUPLICATE_BITS,
+                # Go on in spite of shared patients or images, and say so in every report.
+                "allow_leakage": False,
+                # Show hashes in place of group ids in messages.
+                "redact": False,
+                # Keep hashes of groups and images with the weights, for the leak guard of whoever
+                # uses them later.
+                "remember": True,
                 "allow_outside": False,
+                # What to do with images that cannot be used: "error" before training starts, or
+                # "skip" them as long as they are no larger a share than `max_bad`.
+                "on_bad_image": "error",
+                "max_bad": 0.001,
                 # Share of the training patients, nested and stratified by label, and which ones.
                 "fraction": 1.0,
                 "fraction_seed": 0,
@@ -84,10 +118,21 @@ def stage_config(stage: str) -> ConfigDict:
                 "fit": "squash",
                 # Turn colour images to grey where channels is 1, instead of refusing them.
                 "to_grey": False,
+                # Bits that pixels keep until the crop: 8, 16, or 0 for as many as the images have.
+                "bits": 0,
+                # DICOM: "file" for the window that it names, "full" for the range of its values,
+                # or (centre, width); and which image of a file of several: error | first | middle.
+                "window": "file",
+                "frames": "error",
+                # Decode JPEGs at a half, a quarter or an eighth where that is still no smaller
+                # than `size`.
+                "reduced": True,
                 # Decode once and keep the pixels in memory, if they fit below this many MiB.
                 "in_memory_mib": 1024,
-                # Worker processes that decode when images are not kept in memory; 0 for threads.
+                # Worker processes that decode when images are not kept in memory; 0 for threads,
+                # of which there are as many as processors if `threads` is 0.
                 "workers": 0,
+                "threads": 0,
             },
             # final_norm: False to go on with weights whose features were taken before the last
             # GroupNorm and ReLU; value_range: (0.0, 1.0) for those that read unscaled images. Their
@@ -296,7 +341,10 @@ def apply_overrides(config: ConfigDict, overrides: tuple[str, ...]) -> None:
 
 
 # Keys whose values are themselves mappings of the user's own names.
-FREE_FORM = ("train", "validation", "options", "evaluation", "held_out", "where")
+FREE_FORM = (
+    "train", "validation", "options", "evaluation", "held_out", "where", "tiles", "label_policy",
+    "window",
+)  # fmt: skip
 
 
 def _literal_or_text(text: str) -> Any:

@@ -1,10 +1,9 @@
 """The training loop of every stage. It reads from top to bottom in the order of execution."""
 
 import dataclasses
+import functools
 import json
 import math
-import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from remedis_jax.data.checking import StageCheck, seen_by_stage
 from remedis_jax.data.dataset import Dataset, case_names
 from remedis_jax.data.pipeline import TrainStream
+from remedis_jax.data.seen_stages import Seen
 from remedis_jax.errors import RunFailed, UserError
 from remedis_jax.training import processes, sharding
 from remedis_jax.training.alarm import CollapseAlarm
@@ -32,10 +32,14 @@ from remedis_jax.training.build import (
 )
 from remedis_jax.training.card import make_card
 from remedis_jax.training.checkpoints import Checkpoints
-from remedis_jax.training.config import differing_keys, to_json
+from remedis_jax.training.input_profile import FILE_NAME as PROFILE
+from remedis_jax.training.input_profile import InputFacts, InputProfile
 from remedis_jax.training.metric_writers import MetricWriter, write_failure
+from remedis_jax.training.prefetch import DevicePrefetch
 from remedis_jax.training.progress import StepProgress
 from remedis_jax.training.state import TrainState, create_state
+from remedis_jax.training.stop_signal import StopSignal
+from remedis_jax.training.workdir import claim_workdir, write_json, write_parameter_table
 from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import (
     FILE_NAME,
@@ -91,6 +95,7 @@ def train(
     workdir: Path,
     dataset: Dataset,
     *,
+    check: StageCheck | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
     title: str = "",
     announce: Callable[[str], None] = lambda line: None,
@@ -104,6 +109,8 @@ def train(
         config: From `load_config`.
         workdir: Folder of this run alone.
         dataset: Training rows.
+        check: What was found in them, for a run that begins. None for one that goes on, which has
+            it in its folder; or for data that nobody has checked, and the weights then say so.
         evaluations: By name; their metrics are written as `NAME_METRIC`.
         title: What progress lines begin with.
         announce: Called with a line for the user, such as what loss to expect at the start; in
@@ -127,6 +134,8 @@ def train(
     with processes.together():
         if processes.is_first():
             claim_workdir(workdir, config)
+            if check is not None:
+                check.write(workdir)
     finished = workdir / "result.json"
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
@@ -148,6 +157,7 @@ def train(
         if processes.is_first():
             write_parameter_table(workdir / "parameters.txt", state)
         stream = open_stream(config, dataset, data_state)
+        profile = start_profile(config, dataset, data_state, workdir, announce)
         alarm = CollapseAlarm(**config.alarm)
         alarm.replay(workdir / "metrics.jsonl", first)
         chance = built.objective.chance_loss(config.batch_size)
@@ -162,10 +172,12 @@ def train(
         )
         try:
             with StopSignal() as stop, progress as bar, processes.lost_process_explained():
-                state = run_steps(
-                    config, plan, built, mesh, state, stream, dataset, checkpoints,
-                    writer, bar, stop, evaluations or {}, alarm, announce,
-                )  # fmt: skip
+                put = functools.partial(sharding.put_batch, mesh=mesh)
+                with DevicePrefetch(stream, put) as batches:
+                    state = run_steps(
+                        config, plan, built, mesh, state, batches, dataset, checkpoints,
+                        writer, bar, stop, evaluations or {}, alarm, announce, profile,
+                    )  # fmt: skip
         finally:
             stream.close()
             writer.close()
@@ -177,7 +189,13 @@ def train(
     with processes.together():
         try:
             if processes.is_first():
-                save_artifact(workdir / FILE_NAME, params, card)
+                seen = None
+                if config.data.remember:
+                    supervised = config.stage == "supervised"
+                    seen = seen_by_stage(
+                        workdir, config.stage, supervised, *ancestors(parent)
+                    )
+                save_artifact(workdir / FILE_NAME, params, card, seen)
                 write_json(finished, outcome)
         except OSError as error:
             raise write_failure(workdir / FILE_NAME, error) from error
@@ -190,7 +208,7 @@ def run_steps(
     built: Built,
     mesh: Mesh,
     state: TrainState,
-    stream: TrainStream,
+    batches: DevicePrefetch,
     dataset: Dataset,
     checkpoints: Checkpoints,
     writer: MetricWriter,
@@ -199,6 +217,7 @@ def run_steps(
     evaluations: Mapping[str, Evaluation],
     alarm: CollapseAlarm,
     announce: Callable[[str], None],
+    profile: InputProfile | None,
 ) -> TrainState:
     """Makes the remaining steps. Each: batch, step, metrics of the step before, checkpoint."""
     root_key = sharding.put_replicated_key(jax.random.key(config.seed), mesh)
@@ -206,6 +225,9 @@ def run_steps(
     step = int(state.step)
     pending = None  # The step whose metrics have not been read yet.
     clock = time.monotonic()
+    given, make_step = iter(batches), built.step
+    if profile is not None:
+        given, make_step = profile.watch(batches, built.step)
 
     def read_pending():
         """Waits for the pending step; its metrics are checked before anything builds on it."""
@@ -243,13 +265,12 @@ def run_steps(
     if step == 0:
         measure([name for name, evaluation in evaluations.items() if evaluation.at_start])
     while step < plan.total_steps:
-        batch = next(stream)
-        rows = batch["index"]
-        state, metrics = built.step(state, sharding.put_batch(batch, mesh), root_key, rate)
+        ready = next(given)
+        state, metrics = make_step(state, ready.batch, root_key, rate)
         step += 1
         # While the device works on this step, the host reads the one before.
         read_pending()
-        pending = (step, metrics, rows)
+        pending = (step, metrics, ready.rows)
 
         last = step == plan.total_steps
         due = [
@@ -263,7 +284,7 @@ def run_steps(
         stopping = stop.agreed(step)
         if last or stopping or (step % (plan.checkpoint_steps or plan.total_steps) == 0):
             read_pending()
-            checkpoints.save(state, stream.state())
+            checkpoints.save(state, batches.state())
         if stopping and not last:
             checkpoints.wait()
             kept = checkpoints.latest_step
@@ -275,6 +296,8 @@ def run_steps(
             )
     read_pending()
     checkpoints.wait()
+    if profile is not None:
+        profile.finish()
     return state
 
 
@@ -305,6 +328,27 @@ def open_stream(
     return TrainStream.from_state(dataset.source, state=data_state, **settings)
 
 
+def start_profile(
+    config: ConfigDict,
+    dataset: Dataset,
+    data_state: Mapping[str, Any] | None,
+    workdir: Path,
+    announce: Callable[[str], None],
+) -> InputProfile | None:
+    """What measures the input of a run, if the config wants it; the first process alone speaks."""
+    if not config.profile_input:
+        return None
+    first = processes.is_first()
+    profile = InputProfile(
+        workdir / PROFILE if first else None,
+        config.batch_size,
+        InputFacts.of(config.data, dataset),
+        announce=announce if first else lambda line: None,
+    )
+    profile.measure_input(lambda: open_stream(config, dataset, data_state))
+    return profile
+
+
 def initial_state(
     config: ConfigDict, dataset: Dataset, built: Built, mesh: Mesh, parent: Artifact | None
 ) -> TrainState:
@@ -320,6 +364,11 @@ def initial_state(
     # The counters too: what is not on the mesh has another type than what the first step returns,
     # and the step would be compiled twice.
     return sharding.put_replicated(state, mesh)
+
+
+def ancestors(parent: Artifact | None) -> tuple[Seen | None, str | None]:
+    """What the initial weights have seen, and the stage that they come from."""
+    return (None, None) if parent is None else (parent.seen, parent.card["stage"])
 
 
 def load_parent(config: ConfigDict) -> Artifact | None:
@@ -339,130 +388,6 @@ def load_parent(config: ConfigDict) -> Artifact | None:
             f"Set model.value_range={theirs.value_range}.",
         )
     return parent
-
-
-def is_new(workdir: Path) -> bool:
-    """Whether no process has begun this run before."""
-    return not (workdir / "metrics.jsonl").is_file()
-
-
-# What a run may go on with changed: nothing that its weights depend on.
-_FREE_KEYS = (
-    "alarm.action", "alarm.ratio", "alarm.patience", "checkpoints_to_keep", "data.workers"
-)  # fmt: skip
-
-
-def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Checks that a run's folder is new or of the same config.
-
-    Raises:
-        UserError: It was made by another config, or holds other things.
-    """
-    path = workdir / "config.json"
-    if path.is_file():
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}).", "Restore it, or choose another --workdir."
-            ) from error
-        keys = [key for key in differing_keys(earlier, to_json(config)) if key not in _FREE_KEYS]
-        if keys:
-            raise UserError(
-                f"{workdir} belongs to a run with another config: {', '.join(keys[:5])} "
-                f"differ{'s' if len(keys) == 1 else ''}.",
-                "Choose another --workdir, or restore the config.",
-            )
-        return
-    if workdir.is_dir() and any(workdir.iterdir()):
-        raise UserError(
-            f"{workdir} is not empty and holds no run.", "Choose an empty or new --workdir."
-        )
-
-
-def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Creates a run's folder with its config, or goes on with the one that is there.
-
-    Raises:
-        UserError: As `check_workdir`, or it is a file.
-        RunFailed: It cannot be created.
-    """
-    check_workdir(workdir, config)
-    path = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, to_json(config))
-    except FileExistsError as error:
-        raise UserError(f"{workdir} is a file.", "Choose another --workdir.") from error
-    except OSError as error:
-        raise write_failure(path, error) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file is complete or absent."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def write_parameter_table(path: Path, state: TrainState) -> None:
-    """Name, shape, size, mean and deviation of every parameter that the run starts with."""
-    if path.is_file():
-        return
-    table = parameter_overview.get_parameter_overview(state.params)
-    try:
-        path.write_text(table + "\n", encoding="utf-8")
-    except OSError as error:
-        raise write_failure(path, error) from error
-
-
-# ours: seconds and steps between the moments when several processes ask each other whether to
-# stop; schedulers leave half a minute or so between SIGTERM and SIGKILL.
-_ASK_SECONDS = 2.0
-_ASK_STEPS = 20
-
-
-class StopSignal:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second one acts as usual."""
-
-    def __init__(self):
-        self.received = ""
-        self._next_ask = 0
-        self._asked = (0, time.monotonic())
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._previous[number] = signal.signal(number, self._note)
-            except ValueError:
-                # Only the main thread may set handlers; in another, its owner decides.
-                return self
-        return self
-
-    def __exit__(self, *exception):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def agreed(self, step: int) -> bool:
-        """Whether to stop after this step: all processes at the same one.
-
-        Several processes ask each other every few steps only, since asking waits for the slowest.
-        How many, they agree on as well, by the slowest one's clock.
-        """
-        if step < self._next_ask:
-            return False
-        now = time.monotonic()
-        seconds = (now - self._asked[1]) / max(step - self._asked[0], 1)
-        stop, slowest = processes.largest((float(bool(self.received)), seconds))
-        self._asked = step, now
-        if jax.process_count() > 1:
-            self._next_ask = step + int(np.clip(_ASK_SECONDS / max(slowest, 1e-9), 1, _ASK_STEPS))
-        return bool(stop)
-
-    def _note(self, number, frame):
-        self.received = signal.Signals(number).name
-        signal.signal(number, self._previous[number])
 
 
 def _not_finite(

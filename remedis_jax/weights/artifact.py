@@ -6,6 +6,9 @@ every tensor, and the artefact's hash: the SHA-256 of card and tensor digests to
 bit, a changed card or a swapped tensor is therefore found at loading, and named; and the hash stays
 the same when the file is copied, renamed or written by another version of safetensors. Nothing is
 unpickled and nothing in the file is executed.
+
+What the weights have seen (`remedis_jax.data.seen_stages`) travels along: its hashes as uint8
+tensors named `seen/STAGE/KIND`, which are no parameters, and the rest in the card under "seen".
 """
 
 import dataclasses
@@ -23,6 +26,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from remedis_jax.data.seen_stages import Seen
 from remedis_jax.errors import UserError
 from remedis_jax.weights.architecture import (
     check_shapes,
@@ -36,6 +40,8 @@ from remedis_jax.weights.file_kinds import refuse_other_kinds
 # The one metadata key: safetensors writes several in an order that changes from run to run.
 METADATA_KEY = "remedis_jax artefact 2"
 FILE_NAME = "weights.safetensors"
+# Tensors so named are no parameters, and no parameter may be named so.
+SEEN_PREFIX = "seen/"
 # Cards are some kilobytes, and a hundred bytes for every tensor.
 _MAX_METADATA = 64 * 2**20
 
@@ -49,12 +55,14 @@ class Artifact:
         card: The JSON card.
         sha256: The artefact's hash: of its card and of every tensor, not of the file.
         path: Where it was read from.
+        seen: Hashes of what the weights have seen; None where they do not say.
     """
 
     params: dict[str, Any]
     card: dict[str, Any]
     sha256: str
     path: Path
+    seen: Seen | None = None
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -87,24 +95,38 @@ def artifact_hash(card: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     return hashlib.sha256(_canonical({"card": card, "tensors": digests}).encode()).hexdigest()
 
 
-def save_artifact(path: Path, params: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+def save_artifact(
+    path: Path,
+    params: Mapping[str, Any],
+    card: Mapping[str, Any],
+    seen: Seen | None = None,
+) -> str:
     """Writes a weights file; it appears complete or not at all.
 
     Args:
         path: Ends in .safetensors.
         params: Nested dict of float32 arrays, "encoder" and "head" as the card describes them.
         card: JSON values.
+        seen: What the weights have seen; None for weights that do not say. The card's "seen" is
+            made from it.
 
     Returns:
-        The artefact's hash. The same parameters and card give the same bytes.
+        The artefact's hash. The same parameters, card and `seen` give the same bytes.
 
     Raises:
         UserError: Parameters and card do not fit together.
+        ValueError: The card is of weights that say what they have seen, and `seen` is None. It is
+            left out only on purpose, with `forget`.
         OSError: It cannot be written.
     """
     path = Path(path)
     flat = flatten(params)
     _check_against_card(flat, card, path, allowed=None)
+    if seen is not None:
+        card = {**card, "seen": seen.records()}
+        flat |= {SEEN_PREFIX + name: values for name, values in seen.arrays().items()}
+    elif "seen" in card:
+        raise ValueError("the card says what the weights have seen; hand `seen` on, or `forget` it")
     with _pool() as pool:
         digests = dict(zip(flat, pool.map(tensor_digest, flat.values()), strict=True))
     digest = artifact_hash(card, digests)
@@ -121,6 +143,15 @@ def save_artifact(path: Path, params: Mapping[str, Any], card: Mapping[str, Any]
     finally:
         temporary.unlink(missing_ok=True)
     return digest
+
+
+def forget(artifact: Artifact) -> Artifact:
+    """The artefact without what it has seen, for those who must not hand on hashes of patients.
+
+    Its hash stays that of the artefact until it is saved.
+    """
+    card = {name: value for name, value in artifact.card.items() if name != "seen"}
+    return dataclasses.replace(artifact, card=card, seen=None)
 
 
 def load_artifact(
@@ -147,7 +178,11 @@ def load_artifact(
             names = list(file.keys())
             if sorted(names) != sorted(digests):
                 raise _damaged(path, "the tensors are not those that its card lists")
-            wanted = [name for name in names if not _matches(patterns, name)]
+            wanted = [
+                name
+                for name in names
+                if name.startswith(SEEN_PREFIX) or not _matches(patterns, name)
+            ]
         flat = _read_tensors(path, wanted, digests)
     except SafetensorError as error:
         raise UserError(
@@ -160,8 +195,9 @@ def load_artifact(
             f"{path} has the hash {content['sha256']} and not {sha256}.",
             "These are other weights; get the ones that are meant.",
         )
+    seen = _take_seen(flat, card, path)
     _check_against_card(flat, card, path, allowed=patterns)
-    return Artifact(unflatten(flat), card, content["sha256"], path)
+    return Artifact(unflatten(flat), card, content["sha256"], path, seen)
 
 
 def artifact_path(path: Path) -> Path:
@@ -259,12 +295,15 @@ def _read_tensors(
 
         def read(name: str) -> np.ndarray:
             entry = header[name]
-            if entry["dtype"] != "F32":
+            wanted, dtype = ("U8", "u1") if name.startswith(SEEN_PREFIX) else ("F32", "<f4")
+            if entry["dtype"] != wanted:
                 raise UserError(
-                    f"{path}: {name} has dtype {entry['dtype']} and not F32.",
-                    "Weights are kept in float32; convert and save them again.",
+                    f"{path}: {name} has dtype {entry['dtype']} and not {wanted}.",
+                    "Weights are kept in float32; convert and save them again."
+                    if wanted == "F32"
+                    else "Make the artefact again.",
                 )
-            values = np.empty(entry["shape"], "<f4")
+            values = np.empty(entry["shape"], dtype)
             view = memoryview(values.reshape(-1).view(np.uint8))
             at = 8 + length + entry["data_offsets"][0]
             while view:
@@ -278,6 +317,23 @@ def _read_tensors(
 
         with _pool() as pool:
             return dict(zip(names, pool.map(read, names), strict=True))
+
+
+def _take_seen(
+    flat: dict[str, np.ndarray], card: Mapping[str, Any], path: Path
+) -> Seen | None:
+    """Takes what was seen from among the tensors."""
+    arrays = {
+        name.removeprefix(SEEN_PREFIX): flat.pop(name)
+        for name in list(flat)
+        if name.startswith(SEEN_PREFIX)
+    }
+    if "seen" not in card and not arrays:
+        return None
+    try:
+        return Seen.from_parts(card.get("seen"), arrays)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _content(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
@@ -316,6 +372,11 @@ def _check_against_card(
 ) -> None:
     """Raises UserError unless the tensors are those of the card's network, all float32."""
     for name, values in flat.items():
+        if name.startswith(SEEN_PREFIX):
+            raise UserError(
+                f"{path}: a parameter is named {name}.",
+                f"Names that begin with {SEEN_PREFIX} are kept for what weights have seen.",
+            )
         if values.dtype != np.float32:
             raise UserError(
                 f"{path}: {name} has dtype {values.dtype} and not float32.",

@@ -84,6 +84,14 @@ def test_uint8_and_float_images_give_the_same_bits(keys, images):
     np.testing.assert_array_equal(got, apply(recipe, keys, images, SIZE))
 
 
+def test_an_8_bit_image_and_its_16_bit_twin_give_equal_views(keys, images):
+    recipe = get_recipe("simclr", **OFF, equalize_probability=0.5)
+    grey = images[..., :1]
+    got, expected = (apply(recipe, keys, x, SIZE) for x in (grey.astype(np.uint16) * 257, grey))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+    assert np.abs(got[0] - expected[1]).max() > 0.1
+
+
 def test_three_equal_channels_are_treated_as_one(keys, images):
     grey = images[..., :1]
     recipe = get_recipe("simclr", **OFF, grey=True, equalize_probability=0.5)

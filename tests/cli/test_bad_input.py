@@ -1,5 +1,6 @@
 """Every mistake is one line that names it, exit code 2, and nothing that looks like a run."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -17,7 +18,8 @@ def labelled(tmp_path):
     rows = []
     for i in range(24):
         name = f"images/{i:02d}.png"
-        Image.new("L", (20, 20), 5 * i).save(folder / name)
+        pixels = np.random.default_rng(i).integers(0, 256, (20, 20), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
         rows.append(
             {
                 "image": name,
@@ -166,7 +168,7 @@ def test_full_disk(refused, labelled, tmp_path):
     """/dev/full accepts to be opened and refuses every byte, as a full disk does."""
     folder, _ = labelled
     from remedis_jax.training.config import load_config, to_json
-    from remedis_jax.training.loop import write_json
+    from remedis_jax.training.workdir import write_json
 
     config = load_config(FINETUNE, (f"data.manifest={folder / 'manifest.csv'}", "devices=1"))
     run = tmp_path / "run"

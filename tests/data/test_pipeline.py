@@ -113,34 +113,78 @@ def test_every_place_in_an_epoch_is_equally_likely():
         assert ((counts - 400) ** 2 / 400).sum() < 18.5
 
 
-@pytest.mark.parametrize("mode", ["distinct", "stream"])
-def test_restored_anywhere_the_rest_is_identical(source, mode):
-    arguments = {"labels": LABELS, "batch_size": 5, "seed": 3, "mode": mode}
+@pytest.mark.parametrize("mode", ["distinct", "stream", "cases"])
+def test_restored_at_any_of_50_positions_the_rest_of_the_epoch_is_identical(source, mode):
+    arguments = {"labels": LABELS, "batch_size": 2, "seed": 3, "mode": mode}
+    if mode == "cases":
+        arguments["cases"] = [f"case {i * 7 % 11}" for i in range(N)]
+    count = 60
     with TrainStream(source, **arguments) as stream:
+        epoch = stream.steps_per_epoch
         everything, states = [], [stream.state()]
-        for _ in range(12):
+        for _ in range(count + epoch):
             everything.append(next(stream))
             states.append(json.loads(json.dumps(stream.state())))
-    for position in range(12):
-        assert states[position]["next_step"] == position
-        with TrainStream.from_state(source, state=states[position], **arguments) as stream:
-            assert_same(take(stream, 12 - position), everything[position:])
-            assert stream.state() == states[12]
+    positions = np.random.default_rng(0).permutation(count)[:50].tolist()
+    # Within an epoch, at its first and its last step, and in several of them.
+    assert {0, epoch - 1} <= {p % epoch for p in positions} and max(positions) > 2 * epoch
+    for number, position in enumerate(positions):
+        state = states[position]
+        assert state["next_step"] == position
+        end = (position // epoch + 1) * epoch
+        threads = (1, 2, 5)[number % 3]
+        with TrainStream.from_state(source, state=state, threads=threads, **arguments) as stream:
+            assert_same(take(stream, end - position), everything[position:end])
+            assert stream.state() == states[end]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_change_the_stream_nor_where_it_resumes(make_manifest, workers):
+@pytest.mark.parametrize("workers", [-1, 0])
+def test_any_number_of_threads_gives_the_same_batches(source, workers):
+    arguments = {"labels": LABELS, "batch_size": 5, "seed": 3, "mode": "distinct"}
+    with TrainStream(source, threads=1, **arguments) as stream:
+        expected = take(stream, 9)
+    for threads in (2, 5, None):
+        with TrainStream(source, threads=threads, workers=workers, **arguments) as stream:
+            assert_same(take(stream, 9), expected)
+        assert not multiprocessing.active_children()
+
+
+def test_small_batches_are_prepared_several_at_a_time(monkeypatch):
+    monkeypatch.setattr(pipeline_module, "usable_processors", lambda: 16)
+    for images, threads in ((256, 2), (32, 2), (16, 2), (8, 4), (1, 32)):
+        options = pipeline_module._read_options(None, images)
+        assert (options.num_threads, options.prefetch_buffer_size) == (threads, threads)
+    assert pipeline_module._read_options(3, 1).num_threads == 3
+
+
+def test_deep_images_stay_deep():
+    deep = InMemorySource(np.arange(N * 4, dtype=np.uint16).reshape(N, 2, 2, 1) * 700)
+    with TrainStream(deep, batch_size=5, seed=0, mode="stream") as stream:
+        batch = next(stream)
+    assert batch["image"].dtype == np.uint16
+    np.testing.assert_array_equal(batch["image"], deep.images[batch["index"]])
+
+
+def test_cases_are_numbered_in_the_order_of_their_names(source):
+    """Not in that of their first images, so that a run can go on with the rows in another order."""
+    names = ["b", "B", "10", "9", "é", "a b", "a"]
+    order = pipeline_module._CaseOrder(names, 7, 0)
+    assert [names[i] for i in order._images] == sorted(names)
+
+
+def test_workers_do_not_change_the_stream_nor_where_it_resumes(make_manifest):
     files = ManifestSource(make_manifest(N), 8)
     arguments = {"labels": LABELS, "batch_size": 5, "seed": 3, "mode": "distinct"}
     with TrainStream(files, **arguments) as stream:
         everything = take(stream, 12)
-    with TrainStream(files, workers=workers, **arguments) as stream:
+    with TrainStream(files, workers=2, **arguments) as stream:
         assert_same(take(stream, 3), everything[:3])
         third = stream.state()
-    for position, state in ((3, third), (8, third | {"next_step": 8})):
+    # By other numbers of workers than those that took the state.
+    for workers, state in ((1, third), (2, third | {"next_step": 7})):
         with TrainStream.from_state(files, state=state, workers=workers, **arguments) as stream:
-            rest = take(stream, 12 - position)
-        assert_same(rest, everything[position:])
+            rest = take(stream, 12 - state["next_step"])
+        assert_same(rest, everything[state["next_step"] :])
     assert all(type(array) is np.ndarray for array in rest[0].values())
     assert not multiprocessing.active_children()
 

@@ -7,6 +7,7 @@ from remedis_jax.evaluation.predictions import (
     Predictions,
     predictions_table,
     read_predictions,
+    unlabelled,
     write_predictions,
 )
 
@@ -110,11 +111,17 @@ def test_a_bad_table_is_not_written(tmp_path, table):
 
 
 def test_images_without_label_can_be_kept_but_not_scored(tmp_path):
-    table = predictions_table("softmax", ("no", "yes"), ["a"], np.array([[0.5, 0.5]]))
-    assert table["label"].tolist() == [""] and table["group"].tolist() == ["a"]
+    p = np.array([[0.5, 0.5], [0.1, 0.9]])
+    table = predictions_table("softmax", ("no", "yes"), ["a", "b"], p, np.array([-1, 1]))
+    assert table["label"].tolist() == ["", "yes"] and table["group"].tolist() == ["a", "b"]
     write_predictions(tmp_path / "p.csv", table)
-    with pytest.raises(UserError, match="1 of 1 images have no label"):
-        Predictions.from_table(read_predictions(tmp_path / "p.csv"))
+    read = read_predictions(tmp_path / "p.csv")
+    assert unlabelled(read).tolist() == [True, False]
+    scored = Predictions.from_table(read)
+    assert scored.images.tolist() == ["b"] and scored.y.tolist() == [1]
+    findings = predictions_table("sigmoid", ("no", "yes"), ["a", "b"], p)
+    assert unlabelled(findings).tolist() == [False, False]
+    assert len(Predictions.from_table(findings).images) == 2
 
 
 def test_labels_that_do_not_exist_are_an_error():
@@ -130,26 +137,6 @@ def test_rounding_beyond_one_is_clipped_and_no_more():
     table = predictions_table("softmax", ("no", "yes"), ["a", "b"], p)
     np.testing.assert_array_equal(table[["p_no", "p_yes"]], [[1, 0], [1.1, -0.1]])
 
-
-def test_by_group_is_the_mean_over_the_patients_images():
-    p = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
-    table = predictions_table(
-        "softmax", ("no", "yes"), list("abc"), p, np.array([1, 1, 0]), groups=["2", "2", "1"]
-    )
-    grouped = Predictions.from_table(table).by_group()
-    assert list(grouped.groups) == list(grouped.images) == ["1", "2"]
-    np.testing.assert_array_equal(grouped.y, [0, 1])
-    np.testing.assert_allclose(grouped.p, [[0.2, 0.8], [0.7, 0.3]], rtol=0, atol=1e-15)
-
-
-def test_by_group_takes_the_known_finding_and_refuses_two_different_ones():
-    p = np.full((3, 2), 0.5)
-    y = np.array([[1, np.nan], [np.nan, np.nan], [1, 0]])
-    table = predictions_table("sigmoid", ("x", "y"), list("abc"), p, y, groups=["1", "1", "2"])
-    np.testing.assert_array_equal(Predictions.from_table(table).by_group().y, [[1, np.nan], [1, 0]])
-    table.loc[1, "label_x"] = "0"
-    with pytest.raises(UserError, match="1 of 2 patients.*: 1"):
-        Predictions.from_table(table).by_group()
 
 
 def test_positive_class_must_be_one_of_two(table):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.aggregate import aggregate
 from remedis_jax.evaluation.bootstrap import bootstrap, paired_difference
 from remedis_jax.evaluation.predictions import (
     Predictions,
@@ -52,7 +53,7 @@ def test_page_and_json_hold_the_bootstrap_of_every_site_and_level(tmp_path):
         ("B", "test", "patient", 20),
     ]
     table = read_predictions(path)
-    at_b = Predictions.from_table(table[table["site"] == "B"]).by_group()
+    at_b = aggregate(Predictions.from_table(table[table["site"] == "B"]))
     expected = bootstrap(at_b, ["auprc"], resamples=50)["auprc"]
     assert records[-1]["metrics"]["auprc"]["low"] == expected.low
     markdown = (tmp_path / "out" / "report.md").read_text()
@@ -99,16 +100,21 @@ def test_finding_with_one_class_is_reasoned_not_nan(tmp_path):
     assert record["metrics"]["auroc/mass"] == {"not_defined": "only negatives, n=80"}
 
 
-def test_one_class_and_mixed_patients_do_not_stop_the_report(tmp_path):
+def test_one_class_does_not_stop_the_report(tmp_path):
     ones = write(tmp_path / "ones.csv", y=np.ones(80, int))
     report_from_predictions([ones], tmp_path / "ones", resamples=20)
     markdown = (tmp_path / "ones" / "report.md").read_text()
     assert "AUROC by image is not defined (only positives, n=80)" in markdown
     assert "figures/roc.png" not in markdown
-    mixed = write(tmp_path / "mixed.csv", y=np.arange(80) % 2)
-    report_from_predictions([mixed], tmp_path / "mixed", resamples=20)
-    markdown = (tmp_path / "mixed" / "report.md").read_text()
-    assert "not scored by patient, as 40 of 40 patients have images with different" in markdown
+
+
+def test_a_patient_with_one_positive_image_is_positive(tmp_path):
+    some = write(tmp_path / "some.csv", y=(np.arange(80) % 4 == 0).astype(int))
+    report_from_predictions([some], tmp_path / "some", resamples=20)
+    markdown = (tmp_path / "some" / "report.md").read_text()
+    assert "| image | yes | 20 of 80 (25%)" in markdown
+    assert "| patient (mean) | yes | 20 of 40 (50%)" in markdown
+    assert "A patient is positive if any of the images is" in markdown
 
 
 def test_patients_with_one_image_have_one_level(tmp_path):

@@ -13,6 +13,7 @@ def readme(
     *,
     scales: bool,
     notes: Sequence[str] = (),
+    keeps_seen: bool = False,
 ) -> str:
     """Markdown text.
 
@@ -22,6 +23,7 @@ def readme(
         code: Lines of Python that load the folder.
         scales: Whether the exported program itself brings [0, 1] to the network's value range.
         notes: Where the format's own description of the preprocessing departs from the contract.
+        keeps_seen: Whether the folder holds the hashes of what the weights have seen.
     """
     card = artifact.card
     encoder, head = card["encoder"], card["head"]
@@ -47,6 +49,12 @@ def readme(
         exclusive = "which exclude each other" if head["kind"] == "softmax" else "each by itself"
         calibrated = "" if head.get("temperature") is None else "; probabilities are calibrated"
         lines.append(f"- {len(head['classes'])} classes, {exclusive}{calibrated}: {names}")
+    if artifact.seen is not None and not keeps_seen:
+        lines += [
+            "",
+            "The hashes of what these weights have seen, by which test data are kept apart from "
+            "training data, are not in these files; they stay with the artefact.",
+        ]
     if notes:
         lines += ["", "The files here describe the preprocessing as closely as they can; but:", ""]
         lines += [f"- {note}" for note in notes]

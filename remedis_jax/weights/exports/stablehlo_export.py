@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from remedis_jax.weights.artifact import FILE_NAME, Artifact, flatten, save_artifact, unflatten
+from remedis_jax.weights.artifact import (
+    FILE_NAME,
+    SEEN_PREFIX,
+    Artifact,
+    flatten,
+    save_artifact,
+    unflatten,
+)
 from remedis_jax.weights.contract import Contract
 from remedis_jax.weights.exports.folder import complete_folder
 from remedis_jax.weights.exports.outputs import network_function
@@ -33,7 +40,9 @@ import jax.export
 from safetensors.numpy import load_file
 
 network = jax.export.deserialize(bytearray(Path("{PROGRAM_NAME}").read_bytes()))
-weights = load_file("{FILE_NAME}")
+tensors = load_file("{FILE_NAME}").items()
+# What is named {SEEN_PREFIX} are no parameters but hashes of what the weights have seen.
+weights = {{name: values for name, values in tensors if not name.startswith("{SEEN_PREFIX}")}}
 # images: float32 [b, {{size}}, 3] in [0, 1]
 outputs = jax.jit(network.call)(weights, images)"""
 
@@ -48,8 +57,8 @@ def export_stablehlo(
 ) -> dict[str, Any]:
     """Writes a folder with `network.stablehlo`, `weights.safetensors` and `README.md`.
 
-    The program is a function of {name: tensor} as the safetensors file holds them and of images,
-    float32 [b, size, size, 3] in [0, 1] with b free; it returns the dictionary of
+    The program is a function of the parameters {name: tensor} in the safetensors file and of
+    images, float32 [b, size, size, 3] in [0, 1] with b free; it returns the dictionary of
     `outputs.network_function`. It runs on CPU, CUDA and TPU with JAX alone, in full float32, for
     at least the six months for which StableHLO promises to read older programs.
 
@@ -72,10 +81,10 @@ def export_stablehlo(
     serialised = program(artifact, images.shape[1:3])
     with complete_folder(out) as folder:
         (folder / PROGRAM_NAME).write_bytes(serialised)
-        save_artifact(folder / FILE_NAME, artifact.params, artifact.card)
+        save_artifact(folder / FILE_NAME, artifact.params, artifact.card, artifact.seen)
         height, width = images.shape[1:3]
         code = _CODE.replace("{size}", f"{height}, {width}")
-        text = readme(artifact, contract, code, scales=True)
+        text = readme(artifact, contract, code, scales=True, keeps_seen=True)
         (folder / "README.md").write_text(text, encoding="utf-8")
         report, found = run_worker(
             "exports/stablehlo_worker.py",

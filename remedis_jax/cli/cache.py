@@ -1,0 +1,99 @@
+"""`remedis cache`: images decoded once, for training from slow sources."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def cache(
+    manifest: Annotated[
+        str,
+        typer.Argument(help="What training would read: CSV, Parquet, a folder, tfds:NAME:SPLIT."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write; repeating the command goes on with it.")
+    ],
+    size: Annotated[int, typer.Option(help="Side of the images in pixels, as data.size.")] = 256,
+    image: Annotated[str, typer.Option(help="Column of the image path.")] = "image",
+    channels: Annotated[int, typer.Option(help="1 or 3.")] = 3,
+    to_grey: Annotated[
+        bool, typer.Option(help="Turn colour to grey where --channels is 1.")
+    ] = False,
+    fit: Annotated[str, typer.Option(help="squash, pad or crop.")] = "squash",
+    bits: Annotated[
+        int, typer.Option(help="8, 16, or 0 for as many as the images have.")
+    ] = 0,
+    window: Annotated[
+        str, typer.Option(help="DICOM: file (its own), full (its range), or CENTRE,WIDTH.")
+    ] = "file",
+    frames: Annotated[
+        str, typer.Option(help="Files of several images: error, first or middle.")
+    ] = "error",
+    reduced: Annotated[
+        bool, typer.Option(help="Decode JPEGs at a reduced scale where that is large enough.")
+    ] = True,
+    shard_mib: Annotated[int, typer.Option(help="Decoded pixels in each file.")] = 256,
+    threads: Annotated[
+        int, typer.Option(help="Images decoded at a time; 0 for the machine's processors.")
+    ] = 0,
+    allow_outside: Annotated[
+        bool, typer.Option(help="Accept images outside the manifest's folder.")
+    ] = False,
+) -> None:
+    """Decode every image once and write it at the working size, with the whole manifest.
+
+    Train from it with data.manifest=OUT and the same settings: the pixels are those of the files.
+    Worth it for DICOM, slides, large PNGs and TIFFs, and disks far away.
+    """
+    from ml_collections import ConfigDict
+
+    from remedis_jax.cli.console import count_progress, disk_errors
+    from remedis_jax.data.cache import write_cache
+    from remedis_jax.data.dataset import reading_of
+    from remedis_jax.data.depth import deepest
+    from remedis_jax.data.manifest import Columns
+    from remedis_jax.data.open_manifest import open_manifest
+    from remedis_jax.errors import UserError
+
+    if shard_mib < 1 or threads < 0:
+        raise UserError(
+            f"--shard-mib {shard_mib} --threads {threads} is not possible.",
+            "--shard-mib is 1 or more, --threads 0 or more.",
+        )
+    # By the names of the config's `data` keys.
+    settings = {
+        "channels": channels, "to_grey": to_grey, "fit": fit, "window": window, "frames": frames,
+        "reduced": reduced,
+    }  # fmt: skip
+    with disk_errors():
+        rows = open_manifest(manifest, Columns(image=image), allow_outside=allow_outside)
+        reading = reading_of(ConfigDict(settings | {"bits": bits or deepest(rows)}), rows)
+        most = len(rows) * size * size * channels * reading.bits / 8 / 2**30
+        print(
+            f"{len(rows):,} images of {size} x {size} x {channels}, {reading.bits} bits: "
+            f"at most {most:,.1f} GiB",
+            file=sys.stderr,
+            flush=True,
+        )
+        folder = write_cache(
+            rows,
+            out,
+            size=size,
+            reading=reading,
+            fit=fit,
+            shard_bytes=shard_mib * 2**20,
+            threads=threads or None,
+            progress=count_progress("decoding"),
+        )
+    usual = {
+        "channels": 3, "to_grey": False, "fit": "squash", "window": "file", "frames": "error",
+        "reduced": True,
+    }  # fmt: skip
+    changed = {name: value for name, value in settings.items() if value != usual[name]}
+    overrides = {"manifest": folder, "size": size, "image": image} | changed
+    if image == "image":
+        del overrides["image"]
+    shown = " ".join(f"--set data.{name}={value}" for name, value in overrides.items())
+    print(f"cache in {folder}; train with {shown}")
