@@ -143,6 +143,8 @@ def evaluate(
     """
     from remedis_jax.data.checking import BAD_IMAGES
     from remedis_jax.data.dataset import open_rows, without
+    from remedis_jax.data.label_counts import treatment_counts, write_counts
+    from remedis_jax.data.label_policy import LabelPolicy
     from remedis_jax.evaluation.guard import Rules, guard
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
@@ -175,6 +177,8 @@ def evaluate(
         json.dumps({"path": str(artifact.path), "sha256": artifact.sha256}) + "\n"
     )
     if dataset.spec is not None:
+        policy = LabelPolicy.of(data)
+        write_counts(out, treatment_counts(dataset.manifest, dataset.spec, policy))
         report_from_predictions([path], out, aggregate=aggregate, show=show)
         write_model_card(artifact.path, out / "model_card.md", metrics=out / "metrics.json")
     return path

@@ -22,6 +22,7 @@ from remedis_jax.cli import (
     models,
     report,
     serve,
+    split,
     sweep,
     train,
 )
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(check_data.check_data)
+app.command()(split.split)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)

@@ -8,6 +8,7 @@ those that judge it: the other splits of its manifest, its validation rows, the 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from ml_collections import ConfigDict
@@ -20,6 +21,8 @@ from remedis_jax.data.dataset import (
     without,
 )
 from remedis_jax.data.inspection import ImageFacts, inspect_images, unusable
+from remedis_jax.data.label_counts import treatment_counts, write_counts
+from remedis_jax.data.label_policy import LabelPolicy
 from remedis_jax.data.leaks import LeakFindings, write_guard
 from remedis_jax.data.manifest import Columns, Manifest
 from remedis_jax.data.open_manifest import open_manifest
@@ -42,11 +45,16 @@ class StageCheck:
         stage: Hashes of what the stage is going to see.
         findings: What was compared, and what training and test data share; nothing unless leakage
             is allowed.
+        labels: What the labels are and how they are treated, see `label_counts.treatment_counts`;
+            None where none are read.
+        redact: Whether ids and names stay out of what is written.
     """
 
     bad: tuple[ImageFacts, ...]
     stage: SeenStage
     findings: LeakFindings
+    labels: dict[str, Any] | None = None
+    redact: bool = False
 
     @property
     def skip(self) -> frozenset[str]:
@@ -57,7 +65,9 @@ class StageCheck:
         """Puts it into the folder of the run, where `skipped` and `seen_by_stage` find it."""
         write_bad_images(workdir, self.bad)
         write_stage(workdir / SEEN, self.stage)
-        write_guard(workdir, self.findings)
+        write_guard(workdir, self.findings, redact=self.redact)
+        if self.labels is not None:
+            write_counts(workdir, self.labels)
 
 
 def check_stage(
@@ -82,22 +92,26 @@ def check_stage(
     """
     if not data.allow_leakage:
         refuse_split_groups(data)
-    rows, _ = training_rows(data, kind)
+    rows, spec = training_rows(data, kind)
     reading = reading_of(data, rows)
     facts = inspect_images(rows, reading, progress=progress)
     bad = unusable(rows, facts, data.on_bad_image, data.max_bad)
-    groups = groups_of(without(rows, {found.image for found in bad}))
+    kept = without(rows, {found.image for found in bad})
+    groups, labels = groups_of(kept), None
+    if spec is not None:
+        labels = treatment_counts(kept, spec, LabelPolicy.of(data))
     findings = LeakFindings()
-    for name, judges in _judges(data, rows):
+    for name, judges, namespace in _judges(data, rows):
         judging = inspect_images(judges, reading)
         if name == _VALIDATION:
             bad += unusable(judges, judging, data.on_bad_image, data.max_bad)
         findings += compare_facts(
-            facts, groups, judging, groups_of(judges), name=name, most=data.near_duplicates
-        )
+            facts, groups, judging, groups_of(judges), name=name, most=data.near_duplicates,
+            namespace=data.namespace, other_namespace=namespace,
+        )  # fmt: skip
         if parent is not None:
             findings += compare(
-                parent, judging, groups_of(judges), namespace=data.namespace, name=name,
+                parent, judging, groups_of(judges), namespace=namespace, name=name,
                 most=data.near_duplicates,
             )  # fmt: skip
     if not data.allow_leakage:
@@ -108,7 +122,7 @@ def check_stage(
             stage, kind is not None, facts, groups,
             salt=rows.sha256, namespace=data.namespace, leakage=findings.summary(),
         )  # fmt: skip
-    return StageCheck(tuple(bad), seen, findings)
+    return StageCheck(tuple(bad), seen, findings, labels, data.redact)
 
 
 def check_rows(
@@ -132,10 +146,11 @@ def check_rows(
     reading = reading_of(data, rows)
     facts = inspect_images(rows, reading, progress=progress)
     unusable(rows, facts, "error", 0.0)
-    for name, judges in _held_out(data):
+    for name, judges, namespace in _held_out(data):
         found = compare_facts(
             facts, groups_of(rows), inspect_images(judges, reading), groups_of(judges),
             name=name, training=what, most=data.near_duplicates,
+            namespace=data.namespace, other_namespace=namespace,
         )  # fmt: skip
         if not data.allow_leakage:
             found.raise_if_any(redact=data.redact)
@@ -163,8 +178,8 @@ def refuse_split_groups(data: ConfigDict) -> None:
 _VALIDATION = "the validation rows"
 
 
-def _judges(data: ConfigDict, rows: Manifest) -> Iterator[tuple[str, Manifest]]:
-    """The rows that judge what is trained on `rows`: what to call them, and which they are."""
+def _judges(data: ConfigDict, rows: Manifest) -> Iterator[tuple[str, Manifest, str]]:
+    """What judges a training on `rows`: what it is called, its rows, the namespace of its ids."""
     trained = set(rows.images)
     if data.validation:
         validation = open_rows(data, data.validation.to_dict())
@@ -175,18 +190,18 @@ def _judges(data: ConfigDict, rows: Manifest) -> Iterator[tuple[str, Manifest]]:
                 f" {both[0]}.",
                 "Choose other values in data.train and data.validation.",
             )
-        yield _VALIDATION, validation
+        yield _VALIDATION, validation, data.namespace
     if data.split:
         manifest = manifest_of(data)
         used = set(rows.column(data.split))
         for name in sorted(set(manifest.column(data.split)) - used):
             if data.validation.to_dict() == {data.split: name}:
                 continue
-            yield f"split {name!r}", manifest.where(**{data.split: name})
+            yield f"split {name!r}", manifest.where(**{data.split: name}), data.namespace
     yield from _held_out(data)
 
 
-def _held_out(data: ConfigDict) -> Iterator[tuple[str, Manifest]]:
+def _held_out(data: ConfigDict) -> Iterator[tuple[str, Manifest, str]]:
     for entry in data.held_out:
         columns = Columns(image=entry.get("image", "image"), group=entry.get("group"))
         held_out = open_manifest(
@@ -194,7 +209,7 @@ def _held_out(data: ConfigDict) -> Iterator[tuple[str, Manifest]]:
         )
         if entry.get("where"):
             held_out = held_out.where(**entry["where"])
-        yield str(held_out.path), held_out
+        yield str(held_out.path), held_out, entry.get("namespace", data.namespace)
 
 
 def write_bad_images(folder: Path, bad: Iterable[ImageFacts]) -> None:

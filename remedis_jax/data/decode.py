@@ -13,6 +13,7 @@
   all three channels are equal or `to_grey` asks for luma (ITU-R 601-2).
 * JPEGs are decoded as Pillow does it, to the same bits (`data.jpeg`); with `Reading.reduced` at a
   half of their size or less where that is no smaller than the working size.
+* Strips more than 20 times as long as wide are refused.
 * Resizing is Pillow's antialiased bicubic; with `Reading.reduced` the mean over areas
   (`data.resample`).
 """
@@ -31,6 +32,9 @@ from remedis_jax.data.reading import EIGHT_BIT_COLOUR, Reading
 from remedis_jax.data.resample import FITS, Fit, Resampling
 from remedis_jax.data.stores import file_name, frame_of
 from remedis_jax.errors import UserError
+
+# ours: a strip of this shape, brought to 224 pixels, has 11 of them across.
+MAX_ASPECT = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Inspected:
 
 
 def decode_image(
-    image: bytes | str | os.PathLike | np.ndarray,
+    image: bytes | str | os.PathLike | np.ndarray | Native,
     *,
     size: int,
     reading: Reading = EIGHT_BIT_COLOUR,
@@ -87,7 +91,7 @@ def decode_image(
 
 
 def decode_pixels(
-    image: bytes | str | os.PathLike | np.ndarray,
+    image: bytes | str | os.PathLike | np.ndarray | Native,
     reading: Reading = EIGHT_BIT_COLOUR,
     *,
     name: str | None = None,
@@ -100,7 +104,7 @@ def decode_pixels(
         image: Path of the file (``scan.dcm#frame=3`` for one image of several), its bytes, or
             pixels: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (the last transparency), or
             uint16 with 1 or 3 channels. Floats are refused, since nothing says whether they mean
-            0 to 1 or 0 to 255.
+            0 to 1 or 0 to 255. Or what `of_store` made of what a store gave.
         reading: The rules that are open.
         name: What to call the image in an error; its path if None.
         frame: Which image of a file of several, from 0; None for what `reading` says.
@@ -114,7 +118,9 @@ def decode_pixels(
         UserError: It cannot be read or decoded, or a rule refuses it.
     """
     try:
-        if isinstance(image, np.ndarray):
+        if isinstance(image, Native):
+            native = image
+        elif isinstance(image, np.ndarray):
             native = _of_array(image)
         else:
             if frame is None and not isinstance(image, bytes):
@@ -123,13 +129,16 @@ def decode_pixels(
         return _as_read(native.pixels, reading)
     except Unusable as error:
         if name is None:
-            unnamed = isinstance(image, bytes | np.ndarray)
+            unnamed = isinstance(image, bytes | np.ndarray | Native)
             name = "the image" if unnamed else os.fspath(image)
         raise UserError(f"{name}: {error.reason}.", error.remedy) from None
 
 
 def inspect(
-    image: bytes | np.ndarray, reading: Reading = EIGHT_BIT_COLOUR, *, frame: int | None = None
+    image: bytes | np.ndarray | Native,
+    reading: Reading = EIGHT_BIT_COLOUR,
+    *,
+    frame: int | None = None,
 ) -> Inspected:
     """Decodes an image and says what it is and whether it can be used; a bad one raises nothing.
 
@@ -138,11 +147,11 @@ def inspect(
         reading: The rules by which it is going to be read.
         frame: As for `decode_pixels`.
     """
-    native = Native()
+    native = image if isinstance(image, Native) else Native()
     try:
         if isinstance(image, np.ndarray):
             native = _of_array(image)
-        else:
+        elif not isinstance(image, Native):
             native = _open(image, reading, frame, None, native)
         _as_read(native.pixels, reading)
         problem, luma = "", _luma(native.pixels)
@@ -153,6 +162,19 @@ def inspect(
         native.width, native.height, channels, native.bits if native.mode else 0, native.mode,
         native.frames if native.mode else 0, native.burned_in, luma, problem,
     )  # fmt: skip
+
+
+def of_store(content: bytes | np.ndarray) -> bytes | Native:
+    """What a store gave, for `decode_pixels` and `inspect`.
+
+    Pixels in a store have been scaled by whoever put them there: a dark picture of 16 bits is a
+    dark picture, and not 12 bits that were never scaled.
+    """
+    if isinstance(content, bytes):
+        return content
+    pixels = content[:, :, 0] if content.ndim == 3 and content.shape[2] == 1 else content
+    height, width = pixels.shape[:2]
+    return Native(pixels, width, height, 8 * pixels.dtype.itemsize, "pixels")
 
 
 def check_working_format(size: int, channels: int, fit: str) -> None:
@@ -240,6 +262,12 @@ def _open(
 
 def _as_read(pixels: np.ndarray, reading: Reading) -> np.ndarray:
     """The channels and the depth that are wanted: [H, W, channels]."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise Unusable(
+            f"{width} x {height} pixels is more than {MAX_ASPECT} times as long as it is wide",
+            "Cut it into pieces nearer to a square.",
+        )
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if reading.channels == 1 and pixels.shape[2] == 3:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remedis_jax.data.decode import Inspected, inspect
+from remedis_jax.data.decode import Inspected, inspect, of_store
 from remedis_jax.data.fingerprints import fingerprint, is_constant
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.messages import first_few
@@ -192,7 +192,7 @@ def _look(manifest: Manifest, row: int, name: str, reading: Reading) -> ImageFac
         sha256 = digest.hexdigest()
     else:
         sha256 = hashlib.sha256(content).hexdigest()
-    seen = inspect(content, reading, frame=frame_of(name))
+    seen = inspect(of_store(content), reading, frame=frame_of(name))
     constant = seen.pixels is not None and is_constant(seen.pixels)
     picture = b""
     if seen.pixels is not None and not constant:

@@ -71,9 +71,9 @@ class TrainStream:
     MICLe.
 
     A batch is a dict of 'image' [b, H, W, C] of the source's dtype, 'index' int32 [b] (index in
-    the source) and, with labels, 'label' (as `labels`, [b, ...]), where b is batch_size / process_count. Process p
-    of P holds the p-th of P contiguous parts of the batch. In 'cases' a batch is of cases: image
-    is [b, 2, H, W, C] and index [b, 2].
+    the source) and, with labels, 'label' (as `labels`, [b, ...]), where b is batch_size /
+    process_count. Process p of P holds the p-th of P contiguous parts of the batch. In 'cases' a
+    batch is of cases: image is [b, 2, H, W, C] and index [b, 2].
 
     Worker processes are spawned and import the main module again, so a script that uses them
     needs ``if __name__ == '__main__':``. Use them where decoding is slower than training; threads
@@ -338,7 +338,7 @@ class _CaseOrder:
     """Turns a step into the pairs of its batch: int64 [batch, 2]."""
 
     def __init__(self, cases: Sequence[str], batch_size: int, seed: int):
-        # By hash, which takes a tenth of sorting a million names; cases are numbered in their order.
+        # Hashed, so that only the distinct names are sorted; cases are numbered in their order.
         members, _ = pd.factorize(np.asarray(list(map(str, cases)), object), sort=True)
         self._counts = np.bincount(members)
         # Images of case c: self._images[self._starts[c] : self._starts[c] + self._counts[c]].

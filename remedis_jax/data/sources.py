@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from remedis_jax.data.decode import check_working_format, decode_image
+from remedis_jax.data.decode import check_working_format, decode_image, of_store
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.reading import EIGHT_BIT_COLOUR, Reading
 from remedis_jax.data.resample import Fit
@@ -133,7 +133,7 @@ class FileSource:
             content = self._store.read(image)
         except UserError as error:
             raise UserError(f"{name}: {error.problem}", error.remedy) from None
-        return self._prepare(content, name=name, frame=frame_of(image))
+        return self._prepare(of_store(content), name=name, frame=frame_of(image))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pool"}

@@ -69,11 +69,7 @@ def split_by_group(
     Raises:
         UserError: The fractions are not positive or do not add up to 1, or a part gets no group.
     """
-    if min(fractions.values(), default=0) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
-        raise UserError(
-            f"the split fractions {dict(fractions)} are not positive numbers that add up to 1.",
-            "Correct them, for example train=0.7, validation=0.1, test=0.2.",
-        )
+    check_fractions(fractions)
     parts: dict[str, set[str]] = {name: set() for name in fractions}
     for members in _ordered_groups(groups, strata, seed).values():
         start, cumulative = 0, 0.0
@@ -82,14 +78,28 @@ def split_by_group(
             stop = _nearest(cumulative * len(members))
             parts[name].update(members[start:stop])
             start = stop
+    refuse_empty_parts(parts)
+    return {name: indices_of(members, groups) for name, members in parts.items()}
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Refuses fractions of a split that are not positive or do not add up to 1."""
+    if min(fractions.values(), default=0) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+        raise UserError(
+            f"the split fractions {dict(fractions)} are not positive numbers that add up to 1.",
+            "Correct them, for example train=0.7, validation=0.1, test=0.2.",
+        )
+
+
+def refuse_empty_parts(parts: Mapping[str, set[str]]) -> None:
+    """Refuses a split of which a part got no group; `parts` are the groups of each."""
     empty = [name for name, members in parts.items() if not members]
     if empty:
         raise UserError(
             f"the split leaves no group for {', '.join(map(repr, empty))}: there are"
-            f" {len(set(groups)):,} groups.",
+            f" {sum(map(len, parts.values())):,} groups.",
             "Enlarge that fraction, or add data.",
         )
-    return {name: _indices_of(members, groups) for name, members in parts.items()}
 
 
 def nested_subsets(
@@ -135,7 +145,7 @@ def nested_subsets(
         chosen: set[str] = set()
         for members in ordered.values():
             chosen.update(members[: _nearest(fraction * len(members))])
-        subsets[fraction] = _indices_of(chosen, groups)
+        subsets[fraction] = indices_of(chosen, groups)
     lacking = set(strata) - {strata[i] for i in subsets[wanted[0]]}
     if lacking:
         raise UserError(
@@ -249,11 +259,14 @@ def _ordered_groups(
     """The groups of each stratum in their seeded order; strata in sorted order."""
     label = group_strata(groups, [0] * len(groups) if strata is None else strata)
     ordered: dict[Hashable, list[str]] = {stratum: [] for stratum in sorted(set(label.values()))}
-    for group in sorted(
-        label, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    ):
+    for group in seeded_order(label, seed):
         ordered[label[group]].append(group)
     return ordered
+
+
+def seeded_order(groups: Iterable[str], seed: int) -> list[str]:
+    """Groups in the order of SHA-256(seed, group), whatever order they come in."""
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
 
 
 def _nearest(count: float) -> int:
@@ -261,5 +274,6 @@ def _nearest(count: float) -> int:
     return int(np.floor(count + 0.5 + 1e-9))
 
 
-def _indices_of(members: set[str], groups: Sequence[str]) -> np.ndarray:
+def indices_of(members: set[str], groups: Sequence[str]) -> np.ndarray:
+    """Where the images of some groups stand, int64, in order."""
     return np.array([i for i, group in enumerate(groups) if group in members], np.int64)

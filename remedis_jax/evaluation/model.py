@@ -1,5 +1,6 @@
 """Weights in use: `remedis_jax.load(W)`, then `.embed(images)` and `.predict(images)`."""
 
+import dataclasses
 import functools
 import os
 from collections import deque
@@ -227,7 +228,5 @@ def load(
     """
     artifact = open_weights(weights, dont_load=dont_load)
     if artifact.card["head"] is not None and "head" not in artifact.params:
-        artifact = Artifact(
-            artifact.params, artifact.card | {"head": None}, artifact.sha256, artifact.path
-        )
+        artifact = dataclasses.replace(artifact, card=artifact.card | {"head": None})
     return Model(artifact, devices=devices, precision=precision)

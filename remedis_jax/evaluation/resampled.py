@@ -174,6 +174,9 @@ def _balanced(y: np.ndarray, right: np.ndarray, index: np.ndarray, groups: int) 
 
 
 def _mean_of_defined(resamplers: list[Resampler]) -> Resampler:
+    if not resamplers:  # of a finding without a known label
+        return lambda counts: np.full(len(counts), np.nan)
+
     def values(counts: np.ndarray) -> np.ndarray:
         stacked = np.stack([values_of(counts) for values_of in resamplers])
         defined = ~np.isnan(stacked)

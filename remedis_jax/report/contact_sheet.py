@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from remedis_jax.data.decode import decode_image
+from remedis_jax.data.decode import decode_image, of_store
 from remedis_jax.data.inspection import ImageFacts
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.reading import Reading
@@ -92,7 +92,7 @@ def _sheet(title: str, rows: Manifest, chosen: Sequence[int], reading: Reading) 
     for place, index in enumerate(chosen):
         left, top = _GAP + place % _COLUMNS * step, _HEAD + place // _COLUMNS * tall
         pixels = decode_image(
-            rows.store.read(images[index]), size=_SIDE, reading=reading, fit="pad",
+            of_store(rows.store.read(images[index])), size=_SIDE, reading=reading, fit="pad",
             name=images[index], frame=frame_of(images[index]),
         )  # fmt: skip
         sheet.paste(Image.fromarray(pixels.squeeze()), (left, top))

@@ -91,8 +91,8 @@ def stage_config(stage: str) -> ConfigDict:
                 # Rows to train on and to validate on: column=value filters.
                 "train": {},
                 "validation": {},
-                # Mappings with manifest, and optionally image, group, where: data whose groups and
-                # images must not be among the training rows.
+                # Mappings with manifest, and optionally image, group, namespace, where: data whose
+                # groups and images must not be among the training rows.
                 "held_out": (),
                 # Pictures whose fingerprints differ in so many bits or fewer count as one; -1
                 # looks for equal files only. ours: measured, see docs/data.md.

@@ -189,12 +189,8 @@ def train(
     with processes.together():
         try:
             if processes.is_first():
-                seen = None
-                if config.data.remember:
-                    supervised = config.stage == "supervised"
-                    seen = seen_by_stage(
-                        workdir, config.stage, supervised, *ancestors(parent)
-                    )
+                supervised = config.stage == "supervised"
+                seen = seen_by_stage(workdir, config.stage, supervised, *ancestors(parent))
                 save_artifact(workdir / FILE_NAME, params, card, seen)
                 write_json(finished, outcome)
         except OSError as error:

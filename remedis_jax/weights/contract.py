@@ -23,9 +23,6 @@ from remedis_jax.data.resample import Resampling
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import VALUE_RANGES, BiTSpec, to_bit_input
 
-# ours: a strip of this shape, brought to 224 pixels, has 11 of them across.
-MAX_ASPECT = 20
-
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
@@ -153,16 +150,6 @@ class Contract:
         """
         needed = math.ceil(self.host.size / self.host.crop_proportion)
         pixels = decode_pixels(image, self.reading, name=name, frame=frame, at_least=needed)
-        height, width = pixels.shape[:2]
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            named = name or (
-                os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"
-            )
-            raise UserError(
-                f"{named}: {width} x {height} pixels is more than {MAX_ASPECT} times "
-                "as long as it is wide.",
-                "Cut it into pieces nearer to a square.",
-            )
         return self.host(pixels, fast=self.reduced)
 
     def to_network(self, prepared: jax.Array) -> jax.Array:

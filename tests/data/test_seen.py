@@ -192,7 +192,8 @@ def test_leakage_of_an_earlier_stage_is_still_told():
     findings = compare(Seen((pool_stage(leakage="3 group(s) of split 'test'"),)), TEST, None)
     assert findings.leaks == ()
     findings.raise_if_any()
-    assert findings.stamp().startswith("LEAKAGE ALLOWED in training: 'simclr' (training stage 1) (3 group")
+    words = "LEAKAGE ALLOWED in training: 'simclr' (training stage 1) (3 group(s) of split 'test')"
+    assert findings.stamp().startswith(words)
 
 
 # --- Comparison with rows -----------------------------------------------------------------------

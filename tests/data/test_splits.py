@@ -12,6 +12,8 @@ from remedis_jax.data import (
     split_by_group,
     split_counts,
 )
+from remedis_jax.data.duplicates import equal_files, joined_groups
+from remedis_jax.data.iterative_split import split_by_labels
 from remedis_jax.errors import UserError
 
 PARTS = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -166,3 +168,72 @@ def test_the_same_file_under_two_names_is_an_error():
 def test_duplicates_within_one_manifest():
     digests = {"a.png": "11", "b.png": "22", "c.png": "11", "d.png": "11"}
     assert find_duplicates(digests) == [("a.png", "c.png", "d.png")]
+
+
+@pytest.fixture
+def findings():
+    """300 patients, 1 to 3 images, five findings of which one is in every fiftieth patient."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat([f"p{i:03d}" for i in range(300)], rng.integers(1, 4, 300)).astype(object)
+    patient = np.array([int(group[1:]) for group in groups])
+    shares = np.array([0.5, 0.3, 0.2, 0.1, 0.02])
+    positive = (rng.random((300, 5)) < shares)[patient] & (rng.random((len(groups), 5)) < 0.8)
+    return groups, positive
+
+
+def test_several_labels_are_spread_by_patient(findings):
+    groups, positive = findings
+    parts = split_by_labels(groups, positive, PARTS, seed=0)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(groups)))
+    assert_disjoint_groups({name: groups[indices] for name, indices in parts.items()})
+    assert [len(set(groups[i])) for i in parts.values()] == [210, 30, 60]
+    for label in range(positive.shape[1]):
+        has = set(groups[positive[:, label]])
+        counts = {name: len(has & set(groups[i])) for name, i in parts.items()}
+        for name, share in PARTS.items():
+            assert abs(counts[name] - share * len(has)) < 2, (label, counts)
+
+
+def test_the_rarest_label_is_dealt_out_first_and_each_to_the_part_that_lacks_most():
+    # Four patients with x alone, two with x and y: of each part half of y, then half of x.
+    groups = [f"p{i}" for i in range(8)]
+    positive = np.array([[1, 0]] * 4 + [[1, 1]] * 2 + [[0, 0]] * 2, bool)
+    parts = split_by_labels(groups, positive, {"a": 0.5, "b": 0.5}, seed=0)
+    for indices in parts.values():
+        assert positive[indices].sum(axis=0).tolist() == [3, 1] and len(indices) == 4
+
+
+def test_a_split_by_labels_depends_on_the_seed_and_not_on_the_order_of_rows(findings):
+    groups, positive = findings
+
+    def train(order, seed):
+        indices = split_by_labels(groups[order], positive[order], PARTS, seed)["train"]
+        return set(groups[order][indices])
+
+    straight = np.arange(len(groups))
+    assert train(straight, 3) == train(straight[::-1], 3)
+    assert train(straight, 3) != train(straight, 4)
+
+
+def test_bad_fractions_of_a_split_by_labels(findings):
+    groups, positive = findings
+    with pytest.raises(UserError, match="add up to 1"):
+        split_by_labels(groups, positive, {"train": 0.7, "test": 0.2}, 0)
+    with pytest.raises(UserError, match="no group for 'test': there are 2 groups"):
+        split_by_labels(["a", "b"], positive[:2], {"train": 0.9, "test": 0.1}, 0)
+
+
+def test_equal_files_tie_groups_together(make_manifest):
+    manifest = make_manifest(8)
+    folder = manifest.path.parent
+    assert equal_files(manifest) == []
+    # Patients 0 and 1 share a file, 1 and 3 another; 2 is alone.
+    (folder / "2.png").write_bytes((folder / "0.png").read_bytes())
+    (folder / "7.png").write_bytes((folder / "3.png").read_bytes())
+    seen = []
+    pairs = equal_files(manifest, lambda done, total: seen.append((done, total)))
+    assert pairs == [(0, 2), (3, 7)]
+    assert seen[-1][0] == seen[-1][1] <= 8
+    joined = joined_groups(manifest.groups, pairs).tolist()
+    assert joined == ["000"] * 4 + ["002"] * 2 + ["000"] * 2
+    assert joined_groups(["b", "a", "c"], [(0, 2), (1, 2)]).tolist() == ["a"] * 3

@@ -73,8 +73,7 @@ def test_patients_whose_images_are_of_several_classes_are_left_out():
         aggregate(mixed, strict=True)
     all_mixed = mixed.select(np.array([3, 4]))
     nobody = aggregate(all_mixed)
-    assert all(str(v) == "not defined (no known labels)" for k, v in score(nobody).items()
-               if k in METRICS)  # fmt: skip
+    assert all("no known labels" in str(value) for value in score(nobody).values())
     assert all(isinstance(v, NotDefined) for v in bootstrap(nobody, METRICS, 10).values())
 
 

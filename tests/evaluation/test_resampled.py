@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from remedis_jax.evaluation.metrics import NotDefined, score, value_of
+from remedis_jax.evaluation.metrics import METRICS, NotDefined, score, value_of
 from remedis_jax.evaluation.predictions import Predictions
 from remedis_jax.evaluation.resampled import auprc_of_weights, auroc_of_weights, resampler
 
@@ -83,3 +83,20 @@ def test_balanced_accuracy_of_one_class_has_no_value(draw):
     counts[0, 1::2] = 0
     found = resampler(predictions, "balanced_accuracy")(counts)
     assert np.isnan(found[0]) and not np.isnan(found[1])
+
+
+def test_a_finding_without_a_known_label_has_no_value(draw):
+    predictions = draw("sigmoid", 3)
+    predictions.y[:, 1] = np.nan
+    others = dataclasses.replace(
+        predictions,
+        classes=("ant", "cat"),
+        y=predictions.y[:, [0, 2]],
+        p=predictions.p[:, [0, 2]],
+    )
+    counts = np.ones((2, len(np.unique(predictions.groups))))
+    for metric in METRICS:
+        assert np.isnan(resampler(predictions, f"{metric}/bee")(counts)).all()
+        np.testing.assert_array_equal(
+            resampler(predictions, metric)(counts), resampler(others, metric)(counts)
+        )

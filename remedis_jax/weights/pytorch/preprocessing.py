@@ -86,6 +86,15 @@ def differences(contract: Contract, layout: Layout) -> list[str]:
             + ("colour is reduced to luma" if contract.to_grey else "colour is refused")
             + "; colour images would be read as colour"
         )
+    if contract.reduced:
+        lines.append(
+            "large JPEGs are decoded at a reduced scale and averaged over areas, which is close to "
+            "an antialiased resize and not equal to it"
+        )
+    if contract.bits == 16:
+        lines.append("images of more than 8 bits keep their depth; libraries read them with 8")
+    if contract.window != "file":
+        lines.append("DICOM images are shown through a window of the contract's own")
     return lines
 
 

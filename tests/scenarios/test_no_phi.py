@@ -1,15 +1,15 @@
 """Names, dates and identifiers of a DICOM file reach nothing that this project writes or says."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tests.scenarios.conftest import FINETUNE, SIMCLR, SMALL
 
 # What a search must never find: a name, an identifier, a date, a time, a hospital.
 NAME, ID, DATE, TIME = "Zyxwvut^Quirinius", "PHI-31415926", "19470203", "112358.132134"
@@ -62,14 +62,6 @@ def hospital(tmp_path_factory):
     return folder
 
 
-def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "remedis_jax", *map(str, arguments)],
-        cwd=folder, capture_output=True, check=False,
-        env={**os.environ, "REMEDIS_CACHE": str(folder / "user-cache"), "HOME": str(folder)},
-    )  # fmt: skip
-
-
 def assert_clean(content: bytes, where: object) -> None:
     for mark in MARKS:
         assert mark not in content, f"{mark.decode()} in {where}"
@@ -81,21 +73,20 @@ def test_the_files_do_hold_what_is_looked_for(hospital):
         assert content.count(mark) > 20
 
 
-def test_nothing_of_it_is_left_anywhere(hospital, tmp_path):
+def test_nothing_of_it_is_left_anywhere(remedis, hospital, tmp_path, monkeypatch):
+    monkeypatch.setenv("REMEDIS_CACHE", str(tmp_path / "user-cache"))
+    monkeypatch.chdir(tmp_path)
     manifest, ssl, tuned = hospital / "manifest.csv", tmp_path / "ssl", tmp_path / "tuned"
     data = ("--set", f"data.manifest={manifest}", "--set", "data.channels=1")
-    contrastive = "experiments/contrastive/simclr.py:model=r14x0.25,stem=cifar_stride2,size=32,tiny"
-    finetune = "experiments/finetune/classify.py:model=r14x0.25,stem=cifar_stride2,size=32,tiny"
-    small = ("--set", "batch_size=8", "--set", "total_steps=1", "--set", "devices=1")
     commands = [
         ("check-data", manifest, "--group", "patient_id", "--label", "finding", "--split", "split",
          "--out", tmp_path / "check"),
-        ("split", manifest, "--by", "patient_id", "--stratify", "finding", "--overwrite",
-         "--out", hospital / "again.csv"),
+        ("split", manifest, "--by", "patient_id", "--stratify", "finding", "--column", "part",
+         "--fractions", "train=0.5,test=0.5", "--out", hospital / "again.csv"),
         ("cache", manifest, "--out", tmp_path / "cached", "--size", 32, "--channels", 1),
-        ("train", "--config", contrastive, "--workdir", ssl, *data, *small,
+        ("train", "--config", SIMCLR, "--workdir", ssl, *data, *SMALL,
          "--set", "data.group=patient_id", "--set", "data.train={'split': 'train'}"),
-        ("train", "--config", finetune, "--workdir", tuned, *data, *small, "--set", f"init={ssl}",
+        ("train", "--config", FINETUNE, "--workdir", tuned, *data, *SMALL, "--set", f"init={ssl}",
          "--set", "data.group=patient_id", "--set", "data.labels=('finding',)",
          "--set", "data.split=split"),
         ("evaluate", manifest, "--weights", tuned, "--out", tmp_path / "scores",
@@ -107,11 +98,10 @@ def test_nothing_of_it_is_left_anywhere(hospital, tmp_path):
     # A burned-in name cannot be told from the header alone; the flag only warns.
     expected = [0, 0, 0, 0, 0, 0, 0, 2, 2]
     for command, code in zip(commands, expected, strict=True):
-        done = run(hospital, *command)
-        said = done.stdout + done.stderr
-        assert done.returncode == code, said.decode()
-        assert b"Traceback" not in said, said.decode()
-        assert_clean(said, f"what {command[0]} says")
+        outcome = remedis(*command)
+        said = outcome.out + outcome.err
+        assert outcome.code == code and "Traceback" not in said, said
+        assert_clean(said.encode(), f"what {command[0]} says")
     written = [p for folder in (tmp_path, hospital) for p in folder.rglob("*") if p.is_file()]
     ours = [path for path in written if path.suffix != ".dcm"]
     assert len(ours) > 40
