@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from remedis_jax.errors import UserError
@@ -145,6 +146,7 @@ def evaluate(
     from remedis_jax.data.dataset import open_rows, without
     from remedis_jax.data.label_counts import treatment_counts, write_counts
     from remedis_jax.data.label_policy import LabelPolicy
+    from remedis_jax.evaluation.aggregate import parse_aggregate
     from remedis_jax.evaluation.guard import Rules, guard
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
@@ -161,6 +163,13 @@ def evaluate(
             "Fine-tune it first, with config.init set to it.",
         )
     data = data_config(artifact.card, manifest, columns or {}, label_policy)
+    if aggregate:
+        parse_aggregate(aggregate)
+        if not data.group:
+            raise UserError(
+                "No column names the patients whose images are to be taken together.",
+                "Name it with --group.",
+            )
     rows = open_rows(data, where)
     guarded = guard(artifact, rows, Rules(**rules))
     if guarded.findings.stamp():
@@ -258,6 +267,7 @@ def calibrate(
     """
     from remedis_jax.data.checking import groups_of
     from remedis_jax.data.dataset import open_rows, without
+    from remedis_jax.data.labels import UNKNOWN, hard_labels
     from remedis_jax.data.seen import after, remember
     from remedis_jax.evaluation.calibration import fit_temperature
     from remedis_jax.evaluation.guard import Rules, guard
@@ -279,7 +289,7 @@ def calibrate(
             "Calibrate weights that were fine-tuned.",
         )
     data = data_config(card, manifest, columns or {})
-    if not data.labels:
+    if not (data.labels or data.readers):
         raise UserError("No label column is named.", "Name it with --label.")
     rows = open_rows(data, where)
     guarded = guard(artifact, rows, Rules(**rules), what="the validation rows")
@@ -288,7 +298,9 @@ def calibrate(
     logits = predict(
         artifact.params, plain, dataset, make_mesh(), kind="logits", progress=progress
     )
-    fitted = fit_temperature(logits, dataset.labels)
+    labels = hard_labels(dataset.labels, dataset.spec)
+    known = labels != UNKNOWN if labels.ndim == 1 else np.ones(len(labels), bool)
+    fitted = fit_temperature(logits[known], labels[known])
     fit = {
         "method": "temperature scaling",
         "log_loss_before": fitted.log_loss_before,
@@ -519,6 +531,7 @@ def run_experiment(
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
+    allow_leakage: bool = False,
     announce: Callable[[str], None] = print,
     show: bool = False,
 ) -> Path:
@@ -528,6 +541,7 @@ def run_experiment(
         config: `FILE.py[:ARGUMENTS]` under `experiments/data_efficiency/`.
         out: The experiment's folder.
         overrides: `dotted.key=value` pairs.
+        allow_leakage: Go on although patients or images are shared; stamps every report.
         announce: Called with a line for each thing that starts.
         show: Also print the tables of the report.
 
@@ -538,5 +552,7 @@ def run_experiment(
     from remedis_jax.training.config import load_config
 
     loaded = load_config(config, tuple(overrides))
+    if allow_leakage:
+        data_efficiency.allow_leakage(loaded)
     data_efficiency.run_experiment(loaded, Path(out), announce=announce)
     return write_report(out, show=show)

@@ -17,12 +17,12 @@ from remedis_jax.augment.streams import coin, draw_key
 
 
 class ViewDraws(NamedTuple):
-    """What the keys of B views decide. Every array has B rows.
+    """What the keys of B views decide. Every array has B rows; None for what the recipe never does.
 
     Attributes:
         box: int32 [B, 4]: top, left, height, width of the crop in pixels.
         equalize, elastic, flip, jitter, grayscale, blur, solarize: bool [B]: whether it is applied.
-        angle: float32 [B], degrees; 0 where the recipe does not rotate.
+        angle: float32 [B], of the rotation, in degrees.
         color: Order and strengths of the jitter.
         sigma: float32 [B], of the blur, in pixels.
     """
@@ -35,9 +35,9 @@ class ViewDraws(NamedTuple):
     grayscale: jax.Array
     blur: jax.Array
     solarize: jax.Array
-    angle: jax.Array
-    color: Jitter
-    sigma: jax.Array
+    angle: jax.Array | None
+    color: Jitter | None
+    sigma: jax.Array | None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -61,11 +61,6 @@ def draw_views(recipe: Recipe, keys: jax.Array, image_size: Size, size: int) -> 
     """
     view = (size, size)
 
-    def applied(key: jax.Array, operation: str, probability: float) -> jax.Array:
-        if probability in (0, 1):
-            return jnp.asarray(bool(probability))
-        return coin(key, operation) < probability
-
     def box(key: jax.Array) -> jax.Array:
         if recipe.crop == "resized":
             sides = sample_resized_box(
@@ -86,24 +81,33 @@ def draw_views(recipe: Recipe, keys: jax.Array, image_size: Size, size: int) -> 
         return jnp.stack([jnp.asarray(side, jnp.int32) for side in sides])
 
     def draw(key: jax.Array) -> ViewDraws:
-        angle = jnp.float32(0)
+        def applied(operation: str) -> jax.Array:
+            probability = getattr(recipe, f"{operation}_probability")
+            if probability in (0, 1):
+                return jnp.asarray(probability == 1)
+            return coin(key, operation) < probability
+
+        angle = color = sigma = None
         if recipe.rotation_degrees > 0:
             angle = sample_angle(draw_key(key, "rotation"), recipe.rotation_degrees)
-        sigma_key = draw_key(keys[0] if recipe.blur_sigma == "per_batch" else key, "blur")
+        if recipe.jitter_probability > 0:
+            additive = recipe.brightness_mode == "additive"
+            color = sample_jitter(draw_key(key, "jitter"), *recipe.strengths, additive)
+        if recipe.blur_probability > 0:
+            sigma_key = draw_key(keys[0] if recipe.blur_sigma == "per_batch" else key, "blur")
+            sigma = sample_sigma(sigma_key, recipe.blur_sigma_range)
         return ViewDraws(
             box=box(draw_key(key, "crop")),
-            equalize=applied(key, "equalize", recipe.equalize_probability),
-            elastic=applied(key, "elastic", recipe.elastic_probability),
-            flip=applied(key, "flip", recipe.flip_probability),
-            jitter=applied(key, "jitter", recipe.jitter_probability),
-            grayscale=applied(key, "grayscale", recipe.grayscale_probability),
-            blur=applied(key, "blur", recipe.blur_probability),
-            solarize=applied(key, "solarize", recipe.solarize_probability),
+            equalize=applied("equalize"),
+            elastic=applied("elastic"),
+            flip=applied("flip"),
+            jitter=applied("jitter"),
+            grayscale=applied("grayscale"),
+            blur=applied("blur"),
+            solarize=applied("solarize"),
             angle=angle,
-            color=sample_jitter(
-                draw_key(key, "jitter"), *recipe.strengths, recipe.brightness_mode == "additive"
-            ),
-            sigma=sample_sigma(sigma_key, recipe.blur_sigma_range),
+            color=color,
+            sigma=sigma,
         )
 
     return jax.vmap(draw)(keys)

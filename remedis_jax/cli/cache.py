@@ -17,6 +17,13 @@ def cache(
     ],
     size: Annotated[int, typer.Option(help="Side of the images in pixels, as data.size.")] = 256,
     image: Annotated[str, typer.Option(help="Column of the image path.")] = "image",
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            help="The rows are tiles of slides: slide=COLUMN,x=COLUMN,y=COLUMN,size=PIXELS and "
+            "level=N or mpp=MICRONS."
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(help="1 or 3.")] = 3,
     to_grey: Annotated[
         bool, typer.Option(help="Turn colour to grey where --channels is 1.")
@@ -49,7 +56,7 @@ def cache(
     """
     from ml_collections import ConfigDict
 
-    from remedis_jax.cli.console import count_progress, disk_errors
+    from remedis_jax.cli.console import count_progress, disk_errors, read_tiles
     from remedis_jax.data.cache import write_cache
     from remedis_jax.data.dataset import reading_of
     from remedis_jax.data.depth import deepest
@@ -68,7 +75,12 @@ def cache(
         "reduced": reduced,
     }  # fmt: skip
     with disk_errors():
-        rows = open_manifest(manifest, Columns(image=image), allow_outside=allow_outside)
+        rows = open_manifest(
+            manifest,
+            Columns(image=image),
+            allow_outside=allow_outside,
+            tiles=read_tiles(tiles),
+        )
         reading = reading_of(ConfigDict(settings | {"bits": bits or deepest(rows)}), rows)
         most = len(rows) * size * size * channels * reading.bits / 8 / 2**30
         print(

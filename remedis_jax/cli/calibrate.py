@@ -18,6 +18,14 @@ def calibrate(
         str | None, typer.Option(help="Column(s) of the label, if not those of the training.")
     ] = None,
     group: Annotated[str | None, typer.Option(help="Column of the patient, or ''.")] = None,
+    namespace: Annotated[
+        str,
+        typer.Option(help="Who gives out the group ids; those of another are other patients."),
+    ] = "",
+    allow_leakage: Annotated[
+        bool,
+        typer.Option(help="Go on although the weights were trained on these rows; is remembered."),
+    ] = False,
 ) -> None:
     """Fit a temperature on validation data; accuracy and AUROC stay as they are."""
     from remedis_jax import api
@@ -33,6 +41,8 @@ def calibrate(
             out,
             columns={role: name for role, name in given.items() if name is not None},
             where=read_filters(where),
+            namespace=namespace,
+            allow_leakage=allow_leakage,
             progress=count_progress("predicting"),
         )
     print(

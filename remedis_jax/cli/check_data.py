@@ -65,14 +65,15 @@ def check_data(
 ) -> None:
     """Decode every image; find copies, leaks and wrong labels; draw contact sheets.
 
-    Exit code 2 where training would be wrong.
+    Exit code 2 where training would be wrong. What was decoded is remembered in the user's cache
+    folder, and training does not decode it again to look whether it can.
     """
-    from remedis_jax import api
     from remedis_jax.cli.console import count_progress, disk_errors, read_filters
     from remedis_jax.errors import UserError
+    from remedis_jax.report import manifest_check
 
     with disk_errors():
-        page, found = api.check_data(
+        page, found = manifest_check.check_data(
             manifest,
             out,
             image=image,

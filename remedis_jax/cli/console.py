@@ -59,6 +59,28 @@ def read_filters(texts: Iterable[str] | None) -> dict[str, list[str]]:
     return filters
 
 
+def read_tiles(text: str | None) -> dict[str, str | int | float] | None:
+    """What `--tiles slide=file,x=x,y=y,size=256` says; numbers are read as such.
+
+    Raises:
+        UserError: A part has no "=".
+    """
+    if text is None:
+        return None
+    tiles: dict[str, str | int | float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(
+                f"--tiles {part!r} has no value.", "Write slide=COLUMN,x=COLUMN,y=COLUMN,size=256."
+            )
+        try:
+            tiles[name.strip()] = int(value) if value.strip().isdigit() else float(value)
+        except ValueError:
+            tiles[name.strip()] = value.strip()
+    return tiles
+
+
 def read_share(option: str, text: str) -> float:
     """A share from `0.1%` or `0.001`.
 

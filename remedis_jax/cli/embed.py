@@ -8,7 +8,10 @@ import typer
 
 
 def embed(
-    manifest: Annotated[Path, typer.Argument(help="CSV or Parquet with one image a row.")],
+    manifest: Annotated[
+        str,
+        typer.Argument(help="CSV, Parquet, a folder of images, tfds:NAME:SPLIT, or a cache."),
+    ],
     weights: Annotated[
         str,
         typer.Option(help="weights.safetensors, a run's folder, a registry name, or a URL."),
@@ -21,6 +24,13 @@ def embed(
         typer.Option(help="Only rows with COLUMN=VALUE (repeatable; all must hold)."),
     ] = None,
     image: Annotated[str, typer.Option(help="Column of the image path.")] = "image",
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            help="The rows are tiles of slides: slide=COLUMN,x=COLUMN,y=COLUMN,size=PIXELS and "
+            "level=N or mpp=MICRONS."
+        ),
+    ] = None,
     by: Annotated[
         str, typer.Option(help="Column (slide) whose values each get an .h5 file of their own.")
     ] = "",
@@ -47,7 +57,7 @@ def embed(
     Repeating the command after an interruption goes on and ends with the same bytes.
     """
     from remedis_jax import api
-    from remedis_jax.cli.console import count_progress, disk_errors, read_filters
+    from remedis_jax.cli.console import count_progress, disk_errors, read_filters, read_tiles
     from remedis_jax.training.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache()
@@ -62,6 +72,7 @@ def embed(
             announce=lambda line: print(line, file=sys.stderr, flush=True),
             image=image,
             where=read_filters(where),
+            tiles=read_tiles(tiles),
             by=by,
             batch_size=batch_size,
             on_bad_image=on_bad_image,

@@ -50,12 +50,13 @@ def split(
         bool, typer.Option(help="Patients who share a file, byte for byte, go to one part.")
     ] = True,
     near_duplicates: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="So do patients with pictures whose 256-bit fingerprints differ in so many bits "
-            "or fewer (check-data and training use 24); -1 looks for equal files only."
+            "or fewer; 24 if left out, as for check-data and training. -1 looks for equal files "
+            "only, without decoding."
         ),
-    ] = -1,
+    ] = None,
     allow_absent: Annotated[
         bool, typer.Option(help="Go on although a part lacks a label that others have.")
     ] = False,
@@ -72,6 +73,7 @@ def split(
     """
     from remedis_jax.cli.console import count_progress, disk_errors
     from remedis_jax.data.drawn_split import Rules, absent_labels
+    from remedis_jax.data.fingerprints import NEAR_DUPLICATE_BITS
     from remedis_jax.data.manifest import Columns
     from remedis_jax.data.open_manifest import open_manifest
     from remedis_jax.data.split_files import Settings, split_manifest
@@ -90,6 +92,8 @@ def split(
         allow_absent=allow_absent,
     )
     roles = Columns(image=image, group=by, labels=labels, site=site or None)
+    if near_duplicates is None:
+        near_duplicates = NEAR_DUPLICATE_BITS if keep_duplicates_together else -1
     with disk_errors():
         rows = open_manifest(manifest, roles, allow_outside=allow_outside)
         shown, pairs, joined = split_manifest(

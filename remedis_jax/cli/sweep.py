@@ -19,6 +19,10 @@ def sweep(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override of the config (repeatable).")
     ] = None,
+    allow_leakage: Annotated[
+        bool,
+        typer.Option(help="Go on although patients or images are shared; stamps every report."),
+    ] = False,
 ) -> None:
     """Run all arms, label fractions and seeds of an experiment, and report."""
     from remedis_jax import api
@@ -28,6 +32,11 @@ def sweep(
     enable_compilation_cache()
     with disk_errors():
         page = api.run_experiment(
-            config, out, overrides=set_ or (), announce=Announcer(), show=True
+            config,
+            out,
+            overrides=set_ or (),
+            allow_leakage=allow_leakage,
+            announce=Announcer(),
+            show=True,
         )
     print(f"report in {page}")

@@ -20,14 +20,16 @@ from remedis_jax.data.decode import Inspected, inspect, of_store
 from remedis_jax.data.fingerprints import fingerprint, is_constant
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.messages import first_few
+from remedis_jax.data.processors import usable_processors
 from remedis_jax.data.reading import Reading
-from remedis_jax.data.stores import frame_of
+from remedis_jax.data.stores import file_name, frame_of
 from remedis_jax.errors import RunFailed, UserError
 
 ON_BAD_IMAGE = ("error", "skip")
+MISSING = "the image file is missing"
 Progress = Callable[[int, int], None]
 # Changes when what is found changes: an older receipt then counts for nothing.
-_VERSION = 1
+_VERSION = 2
 # ours: images looked at between two writes of receipts.
 _BLOCK = 512
 
@@ -39,8 +41,8 @@ class ImageFacts:
     Attributes:
         image: Name as it stands in the manifest.
         row: Row in the manifest (header = 1).
-        sha256: Hex digest of the bytes of the file, or of type, shape and values of pixels; empty
-            where the image cannot be read.
+        sha256: Hex digest of the bytes of the file (and of the frame, where the name asks for one
+            of several), or of type, shape and values of pixels; empty where it cannot be read.
         width: Pixels, of the upright image; 0 where it cannot be decoded.
         height: As `width`.
         channels: Of the file, 1 or 3; 0 where it cannot be decoded.
@@ -51,7 +53,7 @@ class ImageFacts:
             says nothing.
         constant: Whether the image is all but of one grey.
         fingerprint: See `data.fingerprints`; empty where the image is constant or cannot be used.
-        problem: Why the image cannot be used; empty where it can.
+        problem: Why the image cannot be used, without its name; empty where it can.
     """
 
     image: str
@@ -81,9 +83,10 @@ def inspect_images(
 
     Args:
         manifest: The images.
-        reading: The rules by which they are going to be read.
+        reading: The rules by which they are going to be read. What is found does not depend on
+            `bits` and `reduced`, so that one look does for all.
         threads: Images decoded at a time; the decoders release the interpreter lock. Twice the
-            processors if None (ours).
+            processors if None (ours): half of them wait for the disk.
         progress: Called with (done, total) after every image, in the calling thread.
         receipts: Folder of what was found before; True for the user's own, None for neither
             reading nor writing any.
@@ -92,10 +95,11 @@ def inspect_images(
         Facts of each image, in the order of the manifest. Nothing is raised for a bad image.
     """
     folder = receipts_folder() if receipts is True else receipts
+    reading = dataclasses.replace(reading, bits=8, reduced=False)
     found: list[ImageFacts] = []
     with (
         _Receipts(folder, reading) as known,
-        ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(threads or 2 * usable_processors()) as pool,
     ):
         for start in range(0, len(manifest), _BLOCK):
             part = manifest.select(np.arange(start, min(start + _BLOCK, len(manifest))))
@@ -185,19 +189,33 @@ def _look(manifest: Manifest, row: int, name: str, reading: Reading) -> ImageFac
     try:
         content = manifest.store.read(name)
     except UserError as error:
-        return ImageFacts(name, row, problem=error.problem.rstrip("."))
+        problem = _without_name(error.problem.rstrip("."), name)
+        if manifest.store.size(name) < 0:
+            problem = MISSING
+        return ImageFacts(name, row, problem=problem)
+    frame = frame_of(name)
     if isinstance(content, np.ndarray):
         digest = hashlib.sha256(f"{content.dtype} {content.shape}".encode())
         digest.update(np.ascontiguousarray(content).data)
-        sha256 = digest.hexdigest()
     else:
-        sha256 = hashlib.sha256(content).hexdigest()
-    seen = inspect(of_store(content), reading, frame=frame_of(name))
+        digest = hashlib.sha256(content)
+        if frame is not None:
+            # Two frames of one file are two images.
+            digest.update(f"#frame={frame}".encode())
+    seen = inspect(of_store(content), reading, frame=frame)
     constant = seen.pixels is not None and is_constant(seen.pixels)
     picture = b""
     if seen.pixels is not None and not constant:
         picture = fingerprint(seen.pixels).tobytes()
-    return ImageFacts(name, row, sha256, constant=constant, fingerprint=picture, **_described(seen))
+    return ImageFacts(
+        name, row, digest.hexdigest(), constant=constant, fingerprint=picture, **_described(seen)
+    )
+
+
+def _without_name(problem: str, name: str) -> str:
+    """What a store says of an image, without the path that it begins with."""
+    _, found, reason = problem.rpartition(f"{file_name(name)}: ")
+    return reason if found else problem.partition(": ")[2] or problem
 
 
 def _described(seen: Inspected) -> dict[str, object]:
@@ -218,7 +236,9 @@ class _Receipts:
     """What earlier looks found, in an SQLite file, which several processes may write to."""
 
     def __init__(self, folder: Path | None, reading: Reading):
-        self._rules = f"{_VERSION} {sorted(reading.to_json().items())}"
+        # Whether a JPEG may be reduced later has no part in what it is.
+        rules = dataclasses.replace(reading, reduced=False).to_json()
+        self._rules = f"{_VERSION} {sorted(rules.items())}"
         self._file: sqlite3.Connection | None = None
         if folder is None:
             return

@@ -105,8 +105,8 @@ def policy_remarks(counts: Mapping[str, Any]) -> list[str]:
         )
     if counts.get("ties"):
         remarks.append(
-            f"{counts['ties']:,} images have two classes with equally many votes or shares: they"
-            " can be trained on, and are not scored."
+            f"{counts['ties']:,} images have several classes with equally many votes or shares:"
+            " they can be trained on, and are not scored."
         )
     if any(r.get("uncertain") and r["uncertain_as"] == "soft" for r in counts["labels"]):
         remarks.append("Labels that are neither 1 nor 0 can be trained on, and are not scored.")

@@ -16,6 +16,7 @@ import numpy as np
 
 from remedis_jax.data.decode import check_working_format, decode_image, of_store
 from remedis_jax.data.manifest import Manifest
+from remedis_jax.data.processors import usable_processors
 from remedis_jax.data.reading import EIGHT_BIT_COLOUR, Reading
 from remedis_jax.data.resample import Fit
 from remedis_jax.data.stores import frame_of
@@ -63,7 +64,7 @@ class FileSource:
         image_shape: (H, W, C) of what `prepare` returns.
         dtype: Of what `prepare` returns.
         description: Of how it prepares, for the digest.
-        threads: Files prepared at a time in each process; the number of processors if None
+        threads: Files prepared at a time in each process; the processors that it may use if None
             (ours).
 
     Raises:
@@ -87,7 +88,7 @@ class FileSource:
         self._images = manifest.images
         self._rows = manifest.rows
         self._manifest_path = os.fspath(manifest.path)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or usable_processors()
         self._pool = ThreadPoolExecutor(self._threads)
         content = hashlib.sha256(description.encode())
         for row, image in zip(self._rows, self._images, strict=True):

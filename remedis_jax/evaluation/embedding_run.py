@@ -21,8 +21,9 @@ import jax
 import numpy as np
 
 from remedis_jax import versions
-from remedis_jax.data.manifest import Columns, Manifest, read_manifest
+from remedis_jax.data.manifest import Columns, Manifest
 from remedis_jax.data.messages import first_few
+from remedis_jax.data.open_manifest import open_manifest
 from remedis_jax.data.pipeline import eval_batches
 from remedis_jax.data.sources import FileSource, SubsetSource
 from remedis_jax.errors import UserError
@@ -55,6 +56,8 @@ class Settings:
         image: Column of the image path.
         where: column=value filters.
         allow_outside: Accept images outside the manifest's folder.
+        tiles: How the rows of a table name tiles of slides, see `data.slide_tiles`; None where
+            they name images.
         batch_size: Images at a time over all devices; None to choose by the device.
         on_bad_image: "stop" at an image that cannot be used, or "skip": its row stays, without
             features and with the reason.
@@ -66,6 +69,7 @@ class Settings:
     image: str = "image"
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     allow_outside: bool = False
+    tiles: Mapping[str, Any] | None = None
     batch_size: int | None = None
     on_bad_image: str = "stop"
     max_bad: float = 0.01
@@ -122,7 +126,7 @@ def embed_manifest(
 
     Args:
         model: Weights in use.
-        manifest: CSV or Parquet with one image a row; all its columns are kept.
+        manifest: What `data.open_manifest` opens; all columns are kept.
         out: The file (see `embedding_files.FORMATS`), or with `settings.by` a folder.
         settings: See `Settings`.
         progress: Called with (done, total).
@@ -137,8 +141,11 @@ def embed_manifest(
     out = Path(out)
     if not settings.by:
         check_target(out)
-    rows = read_manifest(
-        manifest, Columns(image=settings.image), allow_outside=settings.allow_outside
+    rows = open_manifest(
+        manifest,
+        Columns(image=settings.image),
+        allow_outside=settings.allow_outside,
+        tiles=settings.tiles,
     )
     if settings.where:
         rows = rows.where(**settings.where)

@@ -63,8 +63,8 @@ MEAN = "mean over classes"
 READING = """
 - Intervals are 95% percentile bootstrap intervals of {resamples:,} resamples. Each resample draws
   *patients*, all their images together, with replacement.
-- By image, every image counts. By patient, {score}
-  first.{label}
+- By image, every image counts. By patient, the score is {score}.
+  {label}
 - AUPRC is average precision. Chance is the share of positives, so it compares only on one set of
   images.
 - {several}Accuracies of findings call p ≥ 0.5 positive; of classes, the most probable one.
@@ -73,12 +73,12 @@ SEVERAL = """Scores of several classes are one against the rest; the value witho
   the mean over classes. Unknown labels take no part.
 - """
 SCORES = {
-    "mean": "the probabilities of a patient's images are averaged",
-    "max": "the greatest probability among a patient's images is taken",
-    "noisy-or": "the probabilities of a patient's images are put together as 1 - prod(1 - p)",
+    "mean": "the mean probability of a patient's images",
+    "max": "the greatest probability of a patient's images",
+    "noisy-or": "1 - prod(1 - p) over the probabilities p of a patient's images",
 }
-ANY_POSITIVE = " A patient is positive if any of the images is."
-ALL_AGREE = " A patient has a class if all images with a label have it."
+ANY_POSITIVE = "A patient is positive if any of the images is."
+ALL_AGREE = "A patient has a class if all images with a label have it."
 LIMITS = """
 - **Not for clinical use.** These are measurements on the images named here; no patient should be
   treated because of them.

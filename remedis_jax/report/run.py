@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from remedis_jax.data.label_counts import read_counts
 from remedis_jax.data.leaks import read_guard
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.histograms import HISTOGRAMS, read_histograms
@@ -18,6 +19,7 @@ from remedis_jax.report.figures import (
     stamped,
     training_curve_figure,
 )
+from remedis_jax.report.label_section import label_sections
 from remedis_jax.report.leak_section import banner_of, run_section, stamp_of
 from remedis_jax.report.tables import fenced, markdown_table, plain
 from remedis_jax.report.wording import percent
@@ -86,6 +88,7 @@ def report_from_run(
             Section("Training", "![Loss and learning rate over steps](figures/training.png)"),
             *monitored,
             Section("Metrics", markdown_table(table)),
+            *label_sections({"": read_counts(workdir)}),
             run_section(guard),
             Section("How to read this", READING),
             Section("Limits", LIMITS),

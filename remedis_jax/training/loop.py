@@ -179,6 +179,8 @@ def train(
                         writer, bar, stop, evaluations or {}, alarm, announce, profile,
                     )  # fmt: skip
         finally:
+            if profile is not None:
+                profile.finish()
             stream.close()
             writer.close()
 
@@ -292,8 +294,6 @@ def run_steps(
             )
     read_pending()
     checkpoints.wait()
-    if profile is not None:
-        profile.finish()
     return state
 
 

