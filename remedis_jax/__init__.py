@@ -1,20 +1,22 @@
 """remedis_jax: medical imaging with few labels, by self-supervision (REMEDIS) in JAX.
 
-`check_data`, `train`, `evaluate`, `calibrate`, `embed`, `write_report` and `run_experiment` do what
-the commands `check-data`, `train`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and
-`load` gives a model to call on images. They are loaded at first use, so that `import remedis_jax`
-costs nothing.
+`check_data`, `split`, `cache`, `train`, `evaluate`, `calibrate`, `embed`, `write_report` and
+`run_experiment` do what the commands `check-data`, `split`, `cache`, `train`, `evaluate`,
+`calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
+loaded at first use, so that `import remedis_jax` costs nothing.
 """
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "cache",
     "calibrate",
     "check_data",
     "embed",
     "evaluate",
     "load",
     "run_experiment",
+    "split",
     "train",
     "write_report",
 ]

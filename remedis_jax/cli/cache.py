@@ -54,50 +54,28 @@ def cache(
     Train from it with data.manifest=OUT and the same settings: the pixels are those of the files.
     Worth it for DICOM, slides, large PNGs and TIFFs, and disks far away.
     """
-    from ml_collections import ConfigDict
-
+    from remedis_jax import api
     from remedis_jax.cli.console import count_progress, disk_errors, read_tiles
-    from remedis_jax.data.cache import write_cache
-    from remedis_jax.data.dataset import reading_of
-    from remedis_jax.data.depth import deepest
-    from remedis_jax.data.manifest import Columns
-    from remedis_jax.data.open_manifest import open_manifest
-    from remedis_jax.errors import UserError
 
-    if shard_mib < 1 or threads < 0:
-        raise UserError(
-            f"--shard-mib {shard_mib} --threads {threads} is not possible.",
-            "--shard-mib is 1 or more, --threads 0 or more.",
-        )
     # By the names of the config's `data` keys.
     settings = {
         "channels": channels, "to_grey": to_grey, "fit": fit, "window": window, "frames": frames,
         "reduced": reduced,
     }  # fmt: skip
     with disk_errors():
-        rows = open_manifest(
+        folder = api.cache(
             manifest,
-            Columns(image=image),
-            allow_outside=allow_outside,
-            tiles=read_tiles(tiles),
-        )
-        reading = reading_of(ConfigDict(settings | {"bits": bits or deepest(rows)}), rows)
-        most = len(rows) * size * size * channels * reading.bits / 8 / 2**30
-        print(
-            f"{len(rows):,} images of {size} x {size} x {channels}, {reading.bits} bits: "
-            f"at most {most:,.1f} GiB",
-            file=sys.stderr,
-            flush=True,
-        )
-        folder = write_cache(
-            rows,
             out,
             size=size,
-            reading=reading,
-            fit=fit,
-            shard_bytes=shard_mib * 2**20,
-            threads=threads or None,
+            image=image,
+            tiles=read_tiles(tiles),
+            bits=bits,
+            shard_mib=shard_mib,
+            threads=threads,
+            allow_outside=allow_outside,
             progress=count_progress("decoding"),
+            announce=lambda line: print(line, file=sys.stderr, flush=True),
+            **settings,
         )
     usual = {
         "channels": 3, "to_grey": False, "fit": "squash", "window": "file", "frames": "error",

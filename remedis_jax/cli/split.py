@@ -71,37 +71,34 @@ def split(
     OUT.json with the seed, the shares, the manifest's hash and the counts. The same command gives
     the same bytes.
     """
+    from remedis_jax import api
     from remedis_jax.cli.console import count_progress, disk_errors
-    from remedis_jax.data.drawn_split import Rules, absent_labels
-    from remedis_jax.data.fingerprints import NEAR_DUPLICATE_BITS
-    from remedis_jax.data.manifest import Columns
-    from remedis_jax.data.open_manifest import open_manifest
-    from remedis_jax.data.split_files import Settings, split_manifest
+    from remedis_jax.data.drawn_split import absent_labels
     from remedis_jax.errors import UserError
     from remedis_jax.report.tables import print_tables
 
     if seeds < 1:
         raise UserError(f"--seeds {seeds} draws no split.", "Draw one or more.")
     labels = tuple(stratify.split(",")) if stratify else ()
-    rules = Rules(
-        fractions=_read_fractions("--fractions", fractions),
-        stratify=labels,
-        site=site,
-        test_sites=tuple(test_site or ()),
-        ood_fractions=_read_fractions("--ood-fractions", ood_fractions),
-        allow_absent=allow_absent,
-    )
-    roles = Columns(image=image, group=by, labels=labels, site=site or None)
-    if near_duplicates is None:
-        near_duplicates = NEAR_DUPLICATE_BITS if keep_duplicates_together else -1
+    parts = _read_fractions("--fractions", fractions)
     with disk_errors():
-        rows = open_manifest(manifest, roles, allow_outside=allow_outside)
-        shown, pairs, joined = split_manifest(
-            rows,
-            rules,
-            Settings(column, keep_duplicates_together, near_duplicates, overwrite),
-            range(seed, seed + seeds),
+        shown, pairs, joined = api.split(
+            manifest,
+            by,
             out,
+            fractions=parts,
+            stratify=labels,
+            site=site,
+            test_sites=test_site or (),
+            ood_fractions=_read_fractions("--ood-fractions", ood_fractions),
+            seeds=range(seed, seed + seeds),
+            image=image,
+            near_duplicates=near_duplicates,
+            keep_duplicates_together=keep_duplicates_together,
+            allow_absent=allow_absent,
+            allow_outside=allow_outside,
+            column=column,
+            overwrite=overwrite,
             progress=count_progress("comparing images"),
         )
     if joined:
@@ -112,12 +109,12 @@ def split(
             flush=True,
         )
     for path, contents in shown.items():
-        print_tables(_tables(path.name, contents, len(rows)))
+        print_tables(_tables(path.name, contents))
         for line in absent_labels(contents):
             print(f"note: {line}")
     if not labels:
         print("note: not stratified; name label columns with --stratify")
-    trained = next(iter(rules.fractions))
+    trained = next(iter(parts))
     print(
         f"split in {', '.join(map(str, shown))}; train with --set data.manifest={next(iter(shown))}"
         f" --set data.group={by} --set data.split={column}"
@@ -144,15 +141,15 @@ def _read_fractions(option: str, text: str) -> dict[str, float]:
     return fractions
 
 
-def _tables(
-    title: str, contents: Mapping[str, Mapping[str, Any]], images: int
-) -> dict[str, Any]:
+def _tables(title: str, contents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the parts hold, for the terminal."""
     import pandas as pd
 
     from remedis_jax.report.wording import percent
 
-    groups = sum(content["groups"] for content in contents.values())
+    groups, images = (
+        sum(content[what] for content in contents.values()) for what in ("groups", "images")
+    )
     parts, labels = [], []
     for name, content in contents.items():
         row = {

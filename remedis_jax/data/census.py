@@ -94,7 +94,7 @@ def image_table(of: Inspected) -> pd.DataFrame:
         for what, axis in (("width", 0), ("height", 1)):
             low, middle, high = np.percentile(sides[:, axis], [0, 50, 100])
             text = f"{low:.0f}, {middle:.0f}, {high:.0f}"
-            records.append((what, text, "least, median, most"))
+            records.append((f"{what}: least, median, most", text, f"{len(usable):,}"))
     return pd.DataFrame(records, columns=["What", "Value", "Images"], dtype=str)
 
 

@@ -155,9 +155,11 @@ def test_the_photo_of_a_multi_picture_jpeg_is_used():
 
 @pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
 def test_a_thin_strip_keeps_its_content(fit):
-    strip = np.full((10, 3000, 3), 200, np.uint8)
+    strip = np.full((10, 200, 3), 200, np.uint8)
     decoded = decode_image(encode(strip), size=32, fit=fit)
     assert decoded.shape == (32, 32, 3) and decoded.max() == 200
+    with pytest.raises(UserError, match="201 x 10 pixels is more than 20 times as long"):
+        decode_image(encode(np.full((10, 201, 3), 200, np.uint8)), size=32, fit=fit)
 
 
 def test_shrinking_is_antialiased():
