@@ -93,7 +93,8 @@ def adjust_hue(planes: np.ndarray, delta: np.float32, work: Workspace) -> None:
 
     With h the hue in sectors of 60 degrees, in [0, 6), a channel keeps its value up to one sector
     away from its own place (red 0, green 2, blue 4), has lost the whole chroma from two on, and
-    changes linearly between.
+    changes linearly between. The hue of a grey pixel is decided by rounding, but no channel moves
+    by more than the chroma, so there is no jump.
     """
     value, chroma = _value_and_chroma(planes, work)
     shape = value.shape

@@ -31,7 +31,8 @@ def check_data(
         list[str] | None,
         typer.Option(
             help="Another manifest that must share no patient and no image with this one, such "
-            "as the test set of an unlabelled pool (repeatable; same image and group columns)."
+            "as the test set of an unlabelled pool (repeatable). Same image column; patients are "
+            "compared where it has the same group column."
         ),
     ] = None,
     label_policy: Annotated[

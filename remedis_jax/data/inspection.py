@@ -236,9 +236,7 @@ class _Receipts:
     """What earlier looks found, in an SQLite file, which several processes may write to."""
 
     def __init__(self, folder: Path | None, reading: Reading):
-        # Whether a JPEG may be reduced later has no part in what it is.
-        rules = dataclasses.replace(reading, reduced=False).to_json()
-        self._rules = f"{_VERSION} {sorted(rules.items())}"
+        self._rules = f"{_VERSION} {sorted(reading.to_json().items())}"
         self._file: sqlite3.Connection | None = None
         if folder is None:
             return

@@ -36,7 +36,7 @@ from remedis_jax.training.loop import Evaluation, Result, ancestors, load_parent
 from remedis_jax.training.sharding import make_mesh
 from remedis_jax.training.workdir import write_json
 from remedis_jax.versions import versions
-from remedis_jax.weights.artifact import load_artifact
+from remedis_jax.weights.artifact import Artifact, load_artifact
 
 Announce = Callable[[str], None]
 
@@ -82,11 +82,13 @@ class _Experiment:
             after = self.config.after.get(name)
             if after:
                 stage.init = str(weights[after])
-            check = _check(stage)
+            parent = load_parent(stage)
+            check = _check(stage, parent)
             dataset = open_training(stage.data, _kind(stage), check.skip)
             self.announce(f"{name}: {stage.stage} on {len(dataset):,} images")
+            folder = self.out / "stages" / name
             weights[name] = train(
-                stage, self.out / "stages" / name, dataset, check=check, title=name
+                stage, folder, dataset, check=check, parent=parent, title=name
             ).weights
         return weights
 
@@ -97,7 +99,8 @@ class _Experiment:
         stage.init, stage.seed, stage.data.fraction_seed = str(init), seed, seed
         if rate is not None:
             stage.optimizer.learning_rate = rate
-        check = _check(stage)
+        parent = load_parent(stage)
+        check = _check(stage, parent)
         dataset = open_training(stage.data, _kind(stage), check.skip)
         evaluations = {}
         if stage.data.validation:
@@ -106,7 +109,13 @@ class _Experiment:
             card = make_card(stage, dataset, None, 0)
             evaluations["validation"] = Evaluation(validation_evaluator(rows, card))
         result = train(
-            stage, folder, dataset, check=check, evaluations=evaluations, title=folder.name
+            stage,
+            folder,
+            dataset,
+            check=check,
+            parent=parent,
+            evaluations=evaluations,
+            title=folder.name,
         )
         return result, dataset
 
@@ -285,10 +294,10 @@ def allow_leakage(config: ConfigDict) -> None:
         stage.data.allow_leakage = True
 
 
-def _check(stage: ConfigDict) -> StageCheck:
+def _check(stage: ConfigDict, parent: Artifact | None) -> StageCheck:
     """The check of one run's data; what was found in the images themselves is known by then."""
-    parent = after(*ancestors(load_parent(stage)))
-    return check_stage(stage.data, _kind(stage), stage=stage.stage, parent=parent)
+    seen = after(*ancestors(parent))
+    return check_stage(stage.data, _kind(stage), stage=stage.stage, parent=seen)
 
 
 def _kind(stage: ConfigDict) -> str | None:

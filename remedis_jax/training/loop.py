@@ -96,6 +96,7 @@ def train(
     dataset: Dataset,
     *,
     check: StageCheck | None = None,
+    parent: Artifact | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
     title: str = "",
     announce: Callable[[str], None] = lambda line: None,
@@ -111,6 +112,7 @@ def train(
         dataset: Training rows.
         check: What was found in them, for a run that begins. None for one that goes on, which has
             it in its folder; or for data that nobody has checked, and the weights then say so.
+        parent: The weights of `config.init`, where they are loaded already.
         evaluations: By name; their metrics are written as `NAME_METRIC`.
         title: What progress lines begin with.
         announce: Called with a line for the user, such as what loss to expect at the start; in
@@ -140,7 +142,7 @@ def train(
     if finished.is_file():
         return Result(workdir / FILE_NAME, **json.loads(finished.read_text()))
     with processes.together():
-        parent = load_parent(config)
+        parent = load_parent(config) if parent is None else parent
 
     # --- State: a checkpoint of this run > weights of another > random --------------------------
     with Checkpoints(

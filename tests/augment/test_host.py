@@ -7,23 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from remedis_jax.augment import RECIPE_NAMES, Recipe, color, equalize, get_recipe
+from remedis_jax.augment import RECIPE_NAMES, Recipe, blur, color, equalize, get_recipe
 from remedis_jax.augment import host as host_module
 from remedis_jax.augment.host import HostAugment
 from remedis_jax.augment.host_color import jitter_in_order
 from remedis_jax.augment.host_equalize import equalize_histogram
-from remedis_jax.augment.host_geometry import remap_is_exact
+from remedis_jax.augment.host_geometry import gaussian_blur, remap_is_exact
 from remedis_jax.augment.workspace import Workspace
 from remedis_jax.errors import UserError
 
-# The largest difference that was measured, over all recipes and some thousand views, is 1.4e-5.
+# The largest difference that was measured on images of this size is 1.4e-5.
 CLOSE = 5e-5
 BATCH = 12
 CASES = {
     "simclr": ({}, (45, 52, 3), np.uint8, 40),
-    "simclr_small": ({"brightness_mode": "additive"}, (33, 33, 1), np.uint8, 36),
+    "simclr_small": ({"brightness_mode": "additive", "equalize_probability": 0.5},
+                     (33, 33, 1), np.uint8, 36),
     "moco_v2": ({"antialias": True, "blur_sigma": "per_batch"}, (90, 61, 3), np.uint16, 24),
-    "byol_first": ({}, (40, 40, 1), np.uint16, 41),
+    "byol_first": ({"elastic_probability": 0.5}, (40, 40, 1), np.uint16, 41),
     "byol_second": ({"solarize_probability": 0.5}, (45, 52, 3), np.uint8, 40),
     "radiology": ({}, (37, 50, 3), np.uint16, 40),
     "finetune": ({"rotation_degrees": 30.0, "elastic_probability": 0.5, "crop_tries": 1},
@@ -98,6 +99,14 @@ def test_jitter_in_each_order_also_outside_the_unit_interval():
             jitter_in_order(view, color.Jitter(order, *strengths), False, Workspace())
         got = np.moveaxis(planes, 1, -1)
         np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
+
+
+def test_blur_of_a_view_of_224_pixels():
+    image = pictures((224, 30, 2), np.float32, 2)[0]
+    device = jax.jit(lambda sigma: blur.gaussian_blur(image, sigma, blur.blur_radius(224)))
+    for sigma in np.float32([0.1, 0.6, 2.0]):
+        got = gaussian_blur(np.moveaxis(image, -1, 0).copy(), sigma, Workspace())
+        np.testing.assert_allclose(np.moveaxis(got, 0, -1), device(sigma), atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("mapping", ["cdf", "pil"])

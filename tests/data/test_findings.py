@@ -1,6 +1,7 @@
 """What an examination finds wrong in rows and images, and how much it counts of what."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,10 @@ _rng = np.random.default_rng(0)
 PRINTS = _rng.integers(0, 256, (40, FINGERPRINT_BYTES), np.uint8)
 
 
+def digest(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
 def rows_of(tmp_path, cells: dict[str, list[str]], columns: Columns = ROLES) -> Manifest:
     count = len(next(iter(cells.values())))
     cells = {"image": [f"{i}.png" for i in range(count)]} | cells
@@ -30,7 +35,7 @@ def facts_of(rows: Manifest, changes: dict[int, dict] | None = None) -> list[Ima
     """Usable images that have nothing in common, but for `changes` by position."""
     facts = [
         ImageFacts(
-            name, row, sha256=f"{i:064x}", width=64, height=48, channels=1, bits=8, mode="L",
+            name, row, sha256=digest(i), width=64, height=48, channels=1, bits=8, mode="L",
             frames=1, fingerprint=PRINTS[i].tobytes(),
         )
         for i, (name, row) in enumerate(zip(rows.images, rows.rows.tolist(), strict=True))
@@ -49,7 +54,7 @@ def near(index: int, bits: int = 10) -> dict[str, bytes]:
 
 
 def same(index: int) -> dict[str, object]:
-    return {"sha256": f"{index:064x}", "fingerprint": PRINTS[index].tobytes()}
+    return {"sha256": digest(index), "fingerprint": PRINTS[index].tobytes()}
 
 
 def cohort(tmp_path, count: int = 8, **cells: list[str]) -> Manifest:
@@ -134,8 +139,8 @@ def test_groups_across_splits_sites_and_labels(tmp_path):
         "1 of 4 group(s) have images of several sites: 002.",
     ]
     assert found.groups.to_dict("records") == [
-        {"group": "001", "images": 3, "split": "test; train", "site": "a", "label label": "no; yes"},
-        {"group": "002", "images": 2, "split": "train", "site": "a; b", "label label": "no"},
+        dict(group="001", images=3, split="test; train", site="a") | {"label label": "no; yes"},
+        dict(group="002", images=2, split="train", site="a; b") | {"label label": "no"},
     ]
 
 
@@ -224,7 +229,8 @@ def test_without_a_group_copies_are_a_warning(tmp_path):
     assert texts(found, "warning") == [
         "1 pair(s) of images are equal files: row 2 (0.png) = row 5 (3.png)."
     ]
-    assert found.duplicates[["same group", "splits", "labels"]].to_numpy().tolist() == [["", "", ""]]
+    pairs = found.duplicates[["same group", "splits", "labels"]]
+    assert pairs.to_numpy().tolist() == [["", "", ""]]
 
 
 def test_only_five_are_listed(tmp_path):
@@ -235,8 +241,35 @@ def test_only_five_are_listed(tmp_path):
     assert len(found.duplicates) == 15
 
 
+def test_pairs_in_several_blocks(monkeypatch):
+    from remedis_jax.data import image_pairs
+
+    facts = [ImageFacts(f"{i}", i, sha256=digest(i), fingerprint=PRINTS[i % 20].tobytes())
+             for i in range(30)]  # fmt: skip
+    for index in (0, 8):  # Positions among the fingerprints are not those among the facts.
+        facts[index] = dataclasses.replace(facts[index], constant=True)
+    monkeypatch.setattr(image_pairs, "_COMPARED", 90)
+    pairs = similar_pairs(facts, 24, lambda a, b: a % 2 == 0)
+    found = list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found == [(i, i + 20) for i in range(1, 10) if i != 8]
+
+
+def test_pairs_that_are_not_listed_are_counted(tmp_path, monkeypatch):
+    from remedis_jax.data import examination
+
+    def limited(*arguments):
+        return similar_pairs(*arguments, limit=2)
+
+    monkeypatch.setattr(examination, "similar_pairs", limited)
+    rows = cohort(tmp_path, patient=["1"] * 8, label=["no"] * 8, split=["train"] * 8)
+    found = examine(rows, facts_of(rows, {i: near(0, i) for i in range(1, 8)}), most=24)
+    (note,) = found.problems
+    assert note.text.startswith("28 pair(s)") and note.text.endswith(", and 26 more.")
+    assert len(found.near_duplicates) == 2
+
+
 def test_pairs_that_do_no_harm_are_only_counted_beyond_a_limit():
-    facts = [ImageFacts(f"{i}", i, sha256=f"{i:064x}", fingerprint=PRINTS[0].tobytes())
+    facts = [ImageFacts(f"{i}", i, sha256=digest(i), fingerprint=PRINTS[0].tobytes())
              for i in range(10)]  # fmt: skip
 
     def neighbours(first, second):
@@ -310,7 +343,7 @@ def test_another_manifest_must_share_nothing(tmp_path):
     print_of = [PRINTS[20 + i].tobytes() for i in range(4)]
     facts = facts_of(
         other,
-        {i: {"sha256": f"{99 + i:064x}", "fingerprint": print_of[i]} for i in range(4)}
+        {i: {"sha256": digest(99 + i), "fingerprint": print_of[i]} for i in range(4)}
         | {2: same(5), 3: {"problem": "the file is damaged", "fingerprint": b""}},
     )
     found = examine(rows, facts_of(rows), most=24, against=[(other, facts)])

@@ -1,11 +1,16 @@
 """Fingerprints: copies are near, others are far, and the search misses no pair."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.fft
 from PIL import Image
 
+from remedis_jax.data.decode import inspect
 from remedis_jax.data.fingerprints import (
     FINGERPRINT_BYTES,
     NEAR_DUPLICATE_BITS,
@@ -13,6 +18,7 @@ from remedis_jax.data.fingerprints import (
     is_constant,
     near_pairs,
 )
+from remedis_jax.data.reading import Reading
 
 
 def picture(seed: int, height: int = 120, width: int = 96) -> np.ndarray:
@@ -57,6 +63,16 @@ def test_copies_are_near_and_others_far(seed):
             assert apart(own, fingerprint(picture(other))) > 2 * NEAR_DUPLICATE_BITS
 
 
+def test_the_hash_is_what_it_says():
+    """Weights carry fingerprints: another release must make the same."""
+    grey = picture(5, 64, 64) // 2
+    grey[:20, :30] += 100
+    low = scipy.fft.dctn(grey.astype(np.float64), norm="ortho")[:16, :16].ravel()[1:]
+    expected = np.append(low > np.median(low), False)
+    assert (low > 0).sum() != expected.sum()
+    np.testing.assert_array_equal(np.unpackbits(fingerprint(grey)), expected)
+
+
 def test_a_fingerprint_is_a_function_of_the_pixels_alone():
     grey = picture(0)
     view = np.asfortranarray(grey)
@@ -94,3 +110,40 @@ def test_one_grey_is_no_picture():
     assert is_constant(np.full((9, 9), 77, np.uint8))
     assert is_constant(np.random.default_rng(0).integers(40, 47, (64, 64)).astype(np.uint8))
     assert not is_constant(picture(0))
+
+
+def test_deep_and_coloured_copies_have_the_same_fingerprint():
+    grey = picture(3)
+    buffer = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(buffer, "PNG")
+    colour = io.BytesIO()
+    Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2)).save(colour, "BMP")
+    for copy in (buffer, colour):
+        pixels = inspect(copy.getvalue(), Reading()).pixels
+        assert fingerprint(pixels).tobytes() == fingerprint(grey).tobytes()
+
+
+def test_many_are_compared_in_blocks():
+    """More rows than a block has, so that pairs lie within blocks and across them."""
+    rng = np.random.default_rng(0)
+    many = rng.integers(0, 256, (1500, FINGERPRINT_BYTES), np.uint8)
+    copies = {(3, 4), (3, 1499), (700, 741), (44, 1498)}
+    for a, b in copies:
+        many[b] = many[a]
+    expected = sorted(copies | {(4, 1499)})
+    pairs, bits = near_pairs(many, None, 24)
+    assert [tuple(pair) for pair in pairs.tolist()] == expected and not bits.any()
+    pairs, _ = near_pairs(many, many, 24)
+    both = {(i, i) for i in range(1500)} | {(b, a) for a, b in expected} | set(expected)
+    assert [tuple(pair) for pair in pairs.tolist()] == sorted(both)
+
+
+def test_the_benchmark_prints_its_table():
+    done = subprocess.run(
+        [sys.executable, "benchmarks/fingerprints.py", "--phantom", "--tiny"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "phantom, pool" in done.stdout and "JPEG 75" in done.stdout
+    # Different patients of the demo raise no alarm.
+    assert done.stdout.count("pairs of different groups within 24 bits: 0\n") == 2

@@ -1,9 +1,11 @@
 """Looking into every image once: what is found, what is remembered, what a policy leaves out."""
 
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -61,6 +63,67 @@ def test_a_second_look_decodes_nothing_that_has_not_changed(rows, tmp_path, monk
     # Other rules are another look.
     inspect_images(rows, Reading(1, True), receipts=receipts)
     assert len(calls) == 3 + len(rows)
+
+
+def test_depth_and_scale_are_no_other_look(rows, tmp_path, monkeypatch):
+    """Training reads deep images at 16 bits and JPEGs reduced; neither changes what is found."""
+    first = inspect_images(rows, Reading(), receipts=tmp_path / "receipts")
+
+    def never(*arguments, **options):
+        raise AssertionError("decoded")
+
+    usable = rows.select(np.arange(4))
+    monkeypatch.setattr(inspection, "inspect", never)
+    for reading in (Reading(bits=16), Reading(reduced=True)):
+        assert inspect_images(usable, reading, receipts=tmp_path / "receipts") == first[:4]
+
+
+def test_frames_of_one_file_are_images_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    pages = [Image.fromarray(rng.integers(0, 256, (20, 20), np.uint8)) for _ in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "m.csv").write_text("image\na.tif#frame=0\na.tif#frame=1\na.tif#frame=2\n")
+    facts = inspect_images(read_manifest(tmp_path / "m.csv"), Reading(), receipts=None)
+    assert [found.problem for found in facts] == [""] * 3 and facts[0].frames == 3
+    assert len({found.sha256 for found in facts}) == len({f.fingerprint for f in facts}) == 3
+
+
+def test_why_an_image_cannot_be_read_is_said_without_its_name(tmp_path):
+    (tmp_path / "folder: odd.png").mkdir()
+    (tmp_path / "m.csv").write_text("image\nfolder: odd.png\nabsent.png\n")
+    rows = read_manifest(tmp_path / "m.csv", check_files=False)
+    folder, absent = inspect_images(rows, Reading(), receipts=None)
+    assert folder.problem == "the file cannot be read (is a directory)"
+    assert absent.problem == inspection.MISSING
+    with pytest.raises(UserError, match=r"row 3 \(absent.png\): the image file is missing\."):
+        unusable(rows, [absent], "error", 0.0)
+
+
+def test_pixels_of_a_store_are_digested_with_their_shape(rows):
+    """A dark picture of 16 bits in a store is a picture; equal bytes of another shape another."""
+
+    class Pixels:
+        def read(self, name):
+            values = np.arange(2400, dtype=np.uint16)
+            return values.reshape((40, 60) if name == "a" else (60, 40))
+
+        def stamp(self, name):
+            return "1"
+
+        def size(self, name):
+            return 4800
+
+    table = pd.DataFrame({"image": ["a", "b", "c"]}, pd.Index([2, 3, 4], name="row"))
+    stored = dataclasses.replace(rows, table=table, store=Pixels())
+    a, b, c = inspect_images(stored, Reading(), receipts=None)
+    assert not a.problem and a.bits == 16 and (a.width, a.height) == (60, 40)
+    assert a.sha256 != b.sha256 == c.sha256
+
+
+def test_progress_counts_every_image(rows):
+    calls = []
+    inspect_images(rows, Reading(), receipts=None, progress=lambda *count: calls.append(count))
+    assert calls == [(i, 5) for i in range(1, 6)]
 
 
 def test_receipts_hold_no_names(rows, tmp_path):

@@ -1,0 +1,27 @@
+"""The third door: what the commands do, as functions.
+
+    import remedis_jax
+    remedis_jax.train("experiments/contrastive/simclr.py:model=r50x1", "runs/ssl",
+                      overrides=("data.manifest=images.csv",))
+
+Each function imports what it needs when it is called.
+"""
+
+from remedis_jax.api.data import cache, check_data, split
+from remedis_jax.api.features import embed, load
+from remedis_jax.api.judging import calibrate, data_config, evaluate, write_report
+from remedis_jax.api.training import run_experiment, train
+
+__all__ = [
+    "cache",
+    "calibrate",
+    "check_data",
+    "data_config",
+    "embed",
+    "evaluate",
+    "load",
+    "run_experiment",
+    "split",
+    "train",
+    "write_report",
+]
