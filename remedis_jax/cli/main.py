@@ -20,6 +20,7 @@ from remedis_jax.cli import (
     export,
     import_weights,
     models,
+    prepare,
     report,
     serve,
     split,
@@ -36,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(demo.demo)
+app.command()(prepare.prepare)
 app.command()(check_data.check_data)
 app.command()(split.split)
 app.command()(train.train)

@@ -171,9 +171,7 @@ def _not_prepared(reference: str, base: Path, parts: list[str]) -> UserError:
     prepared = _names(base) if base.is_dir() else []
     ours, theirs = names(), tfds.list_builders(with_community_datasets=False)
     if name in ours:
-        how = (
-            f"python -m remedis_jax.data.tfds_sets {name} --manual-dir DOWNLOADS --data-dir {base}"
-        )
+        how = f"remedis prepare {name} --manual-dir DOWNLOADS --data-dir {base}"
     elif name in theirs:
         # What TensorFlow writes is read without it.
         how = (

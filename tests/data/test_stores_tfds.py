@@ -221,7 +221,7 @@ def test_a_data_set_that_cannot_be_written_to_is_cached_elsewhere(records, monke
         ("tfds:store_tst_set@{}", "no data set 'store_tst_set'.* Did you mean 'store_test_set'"),
         ("tfds:chexprt@{}", "Did you mean 'chexpert'"),
         ("tfds:chexpert@{}", "chexpert is not prepared in .*download_and_prepare"),
-        ("tfds:ham10000:train@{}", "not prepared in .*remedis_jax.data.tfds_sets ham10000"),
+        ("tfds:ham10000:train@{}", "not prepared in .*remedis prepare ham10000"),
         ("tfds:@{}", "is no name of a data set"),
         ("tfds:../x@{}", "is no name of a data set|no data set"),
     ],

@@ -79,7 +79,7 @@ def prepare(
     if not folder.is_dir() or not any(folder.iterdir()):
         raise UserError(
             f"{os.fspath(manual_dir)}: there is no such folder, or nothing in it.",
-            f"Download the data first; python -m {__package__} {name} says from where.",
+            f"Download the data first; 'remedis prepare {name}' says from where.",
         )
     builder = builder_of(data_dir=os.fspath(data_dir), file_format=file_format)
     modes = tfds.download.GenerateMode

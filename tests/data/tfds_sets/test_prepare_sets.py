@@ -63,7 +63,7 @@ def test_names_that_are_none(tmp_path):
 
 def test_nothing_downloaded_yet(tmp_path):
     for folder in (tmp_path / "absent", tmp_path):
-        with pytest.raises(UserError, match="no such folder, or nothing in it.* aptos2019 says"):
+        with pytest.raises(UserError, match="no such folder, or nothing in it.* aptos2019' says"):
             prepare("aptos2019", folder, tmp_path / "data")
 
 
@@ -77,16 +77,21 @@ def test_beam_is_asked_for_in_vain(aptos, tmp_path, monkeypatch):
 
 
 def test_the_command_line(aptos, tmp_path, monkeypatch, capsys):
-    from remedis_jax.data.tfds_sets import __main__
+    from remedis_jax.cli import main
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfds_sets", *arguments])
-        __main__.main()
+        monkeypatch.setattr(sys, "argv", ["remedis", "prepare", *arguments])
+        try:
+            main.main()
+        except SystemExit as done:
+            if done.code:
+                raise
         return capsys.readouterr().out
 
     manual = ("aptos2019", "--manual-dir", str(aptos.folder), "--data-dir")
     assert "tfds:aptos2019:train  1 examples" in run(*manual, str(tmp_path / "data"))
     assert "manual_dir/B. Disease Grading" in run("idrid")
+    assert "nih_chest_xray14" in run().splitlines()
     aptos.remove("test.csv")
     with pytest.raises(SystemExit) as left:
         run(*manual, str(tmp_path / "other"))
@@ -96,7 +101,7 @@ def test_the_command_line(aptos, tmp_path, monkeypatch, capsys):
 
 
 def test_options_of_beam_on_the_command_line():
-    from remedis_jax.data.tfds_sets.__main__ import _beam_options
+    from remedis_jax.cli.prepare import _beam_options
 
     assert _beam_options("direct_num_workers=4,streaming,region=eu") == {
         "direct_num_workers": 4,
