@@ -1,6 +1,5 @@
 """What is done with data before training, as functions: check, split, decode once."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,102 +11,11 @@ from remedis_jax.errors import UserError
 Progress = Callable[[int, int], None]
 
 
-def check_data(
-    manifest: str | Path,
-    out: str | Path | None = None,
-    *,
-    image: str = "image",
-    group: str = "",
-    label: str = "",
-    site: str = "",
-    split: str = "",
-    where: Mapping[str, Any] | None = None,
-    against: Sequence[str | Path] = (),
-    label_policy: str | None = None,
-    near: int | None = None,
-    channels: int = 3,
-    to_grey: bool = False,
-    frames: str = "error",
-    window: str = "file",
-    redact: bool = False,
-    threads: int | None = None,
-    allow_outside: bool = False,
-    progress: Progress | None = None,
-    show: bool = False,
-):
-    """Decodes every image of a manifest and reports what is wrong with them.
+def check_data(manifest: str | Path, out: str | Path | None = None, **options: Any):
+    """Checks a manifest and its images; see `remedis_jax.report.manifest_check.check_data`."""
+    from remedis_jax.report import manifest_check
 
-    Args:
-        manifest: CSV or Parquet, a folder of images, tfds:NAME:SPLIT, or a cache.
-        out: Folder of the report; `check-NAME` in the current one if None.
-        image: Column names, as for the others up to `split`; `label` may name several by commas.
-        group: See `image`.
-        label: See `image`.
-        site: See `image`.
-        split: See `image`.
-        where: Only rows with these values.
-        against: Other manifests that must share no patient and no image with this one.
-        label_policy: See `data.label_policy.parse_policy`.
-        near: Bits in which the fingerprints of copies differ at most; None for the default.
-        channels: See `data.reading.Reading`, as for `to_grey`, `frames` and `window`.
-        to_grey: See `channels`.
-        frames: See `channels`.
-        window: See `channels`.
-        redact: Show hashes of ids, and rows instead of names.
-        threads: Images decoded at a time.
-        allow_outside: Accept images outside the manifest's folder.
-        progress: Called with (done, total).
-        show: Also print the tables of the report.
-
-    Returns:
-        (the HTML page, a `remedis_jax.data.examination.Examination`).
-
-    Raises:
-        UserError: The manifest itself cannot be used.
-    """
-    from remedis_jax.data.dataset import check_labels, columns_of, manifest_of, reading_of
-    from remedis_jax.data.examination import examine
-    from remedis_jax.data.fingerprints import NEAR_DUPLICATE_BITS
-    from remedis_jax.data.inspection import inspect_images
-    from remedis_jax.data.label_policy import parse_policy
-    from remedis_jax.data.open_manifest import open_manifest
-    from remedis_jax.report.data_check import write_data_check
-    from remedis_jax.training.config import stage_config
-
-    data = stage_config("supervised").data
-    data.manifest, data.image, data.group = str(manifest), image, group
-    data.labels = tuple(filter(None, label.split(",")))
-    data.site, data.split = site, split
-    data.channels, data.to_grey, data.frames, data.window = channels, to_grey, frames, window
-    data.allow_outside, data.bits = allow_outside, 8
-    for name, value in (parse_policy(label_policy) if label_policy else {}).items():
-        data[name] = value
-    most = NEAR_DUPLICATE_BITS if near is None else near
-    rows = manifest_of(data)
-    rows = rows.where(**where) if where else rows
-    reading = reading_of(data, rows)
-
-    def inspected(manifest):
-        return inspect_images(manifest, reading, threads=threads, progress=progress)
-
-    others = [
-        open_manifest(
-            str(other),
-            dataclasses.replace(columns_of(data), labels=(), site=None, split=None),
-            allow_outside=allow_outside,
-        )
-        for other in against
-    ]
-    found = examine(
-        rows,
-        inspected(rows),
-        most=most,
-        redact=redact,
-        check_labels=lambda rows: check_labels(data, rows),
-        against=[(other, inspected(other)) for other in others],
-    )
-    folder = Path(out) if out else Path(f"check-{rows.path.stem}")
-    return write_data_check(folder, found, reading, show=show), found
+    return manifest_check.check_data(manifest, out, **options)
 
 
 def split(

@@ -22,6 +22,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -297,9 +298,12 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W] of an image of any kind."""
+    """uint8 [H, W] of an image of any kind, for its fingerprint."""
     eight = to_eight_bits(pixels) if pixels.dtype == np.uint16 else pixels
-    return eight if eight.ndim == 2 else _luma_of_colour(eight)
+    if eight.ndim == 2:
+        return eight
+    # Three times as fast as Pillow's, from which it differs by 1 here and there.
+    return cv2.cvtColor(np.ascontiguousarray(eight), cv2.COLOR_RGB2GRAY)
 
 
 def _luma_of_colour(pixels: np.ndarray) -> np.ndarray:

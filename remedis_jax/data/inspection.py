@@ -29,7 +29,7 @@ ON_BAD_IMAGE = ("error", "skip")
 MISSING = "the image file is missing"
 Progress = Callable[[int, int], None]
 # Changes when what is found changes: an older receipt then counts for nothing.
-_VERSION = 2
+_VERSION = 3
 # ours: images looked at between two writes of receipts.
 _BLOCK = 512
 

@@ -95,7 +95,7 @@ def stage_config(stage: str) -> ConfigDict:
                 # groups and images must not be among the training rows.
                 "held_out": (),
                 # Pictures whose fingerprints differ in so many bits or fewer count as one; -1
-                # looks for equal files only. ours: measured, see docs/data.md.
+                # looks for equal files only. ours: measured, see docs/data_checks.md.
                 "near_duplicates": NEAR_DUPLICATE_BITS,
                 # Go on in spite of shared patients or images, and say so in every report.
                 "allow_leakage": False,
