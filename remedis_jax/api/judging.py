@@ -234,6 +234,7 @@ def data_config(
         data[name] = value
     data.labels = tuple(trained.get("labels", ()))
     data.readers = tuple(own.get("readers", ()))
+    data.group_pattern = own.get("group_pattern", "")
     for role in ("image", "group", "site", "split"):
         data[role] = trained.get(role, data[role])
     for role, name in columns.items():

@@ -9,6 +9,7 @@ image and then chooses: on processors that is several times faster.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,9 @@ from remedis_jax.errors import UserError
 
 # The threads are ours; OpenCV's would only take turns with them.
 cv2.setNumThreads(1)
+# XLA's on processors, in bytes. Putting 128 views of 224 pixels on the device takes 0.4 ms if their
+# memory has it and 42 ms if it does not (measured), because they are copied then.
+_ALIGNMENT = 64
 
 
 class HostAugment:
@@ -93,7 +97,8 @@ class HostAugment:
                 an image for each view. C = 1 or 3.
 
         Returns:
-            float32 [B, V, size, size, C] in [0, 1].
+            float32 [B, V, size, size, C] in [0, 1], new memory that JAX can take over without a
+            copy where the processor is the device.
 
         Raises:
             UserError: Wrong rank, dtype, number of channels or of keys, or a patch larger than
@@ -118,7 +123,7 @@ class HostAugment:
             for view, recipe in enumerate(self.recipes)
         ]
         key_data = np.asarray(jax.random.key_data(keys))
-        views = np.empty((batch, count, self.size, self.size, images.shape[-1]), np.float32)
+        views = _aligned((batch, count, self.size, self.size, images.shape[-1]))
 
         def make(example: int) -> None:
             work = self._workspace()
@@ -221,6 +226,14 @@ class HostAugment:
         else:
             # One plane for three channels where they are equal.
             cv2.merge(list(planes) * (3 // len(planes)), dst=out)
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """A new float32 array that begins where XLA wants its arrays to begin."""
+    count = math.prod(shape)
+    memory = np.empty(count + _ALIGNMENT // 4, np.float32)
+    first = -memory.ctypes.data % _ALIGNMENT // 4
+    return memory[first : first + count].reshape(shape)
 
 
 def _to_planes(image: np.ndarray, work: Workspace) -> np.ndarray:

@@ -18,6 +18,10 @@ def check_data(
     ] = None,
     image: Annotated[str, typer.Option(help="Column of the image path.")] = "image",
     group: Annotated[str, typer.Option(help="Column of the patient, case or lesion.")] = "",
+    group_pattern: Annotated[
+        str,
+        typer.Option(help=r"Regular expression that finds the group in a cell, e.g. patient\d+."),
+    ] = "",
     label: Annotated[
         str, typer.Option(help="Column of the class, or columns of findings: a,b,c.")
     ] = "",
@@ -79,6 +83,7 @@ def check_data(
             out,
             image=image,
             group=group,
+            group_pattern=group_pattern,
             label=label,
             site=site,
             split=split,

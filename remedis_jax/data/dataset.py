@@ -96,12 +96,13 @@ def manifest_of(data: ConfigDict) -> Manifest:
     """
     if not data.manifest:
         raise UserError("The config names no manifest.", "Set data.manifest=PATH/TO/manifest.csv.")
-    return open_manifest(
+    manifest = open_manifest(
         data.manifest,
         columns_of(data),
         allow_outside=data.allow_outside,
         tiles=data.tiles.to_dict() or None,
     )
+    return manifest.with_group_pattern(data.group_pattern) if data.group_pattern else manifest
 
 
 # Bits by manifest; what a part of its rows is read with is what all of them are.

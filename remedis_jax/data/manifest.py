@@ -173,6 +173,33 @@ class Manifest:
         """The rows at `indices` (positions in this manifest, from 0), in that order."""
         return dataclasses.replace(self, table=self.table.iloc[np.asarray(indices, np.int64)])
 
+    def with_group_pattern(self, pattern: str) -> "Manifest":
+        """With what a regular expression finds first in the group column as the group.
+
+        Example: ``patient\\d+`` takes the patient out of CheXpert's
+        ``CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg``.
+
+        Raises:
+            UserError: No group column is named, the expression is none, or it finds nothing in a
+                row.
+        """
+        if self.columns.group is None:
+            raise UserError("A group pattern needs a group column.", "Set data.group.")
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f"The group pattern {pattern!r} is none ({error}).", "Correct it."
+            ) from None
+        found = [expression.search(str(cell)) for cell in self.column(self.columns.group)]
+        self.refuse(
+            [str(row) for row, match in zip(self.rows, found, strict=True) if match is None],
+            f"the group pattern {pattern!r} finds nothing in column {self.columns.group!r} of",
+            "Correct the pattern or the cells.",
+        )
+        groups = {self.columns.group: [match[0] for match in found]}
+        return dataclasses.replace(self, table=self.table.assign(**groups))
+
     def refuse(self, bad: Sequence[str], problem: str, remedy: str) -> None:
         """Raises where `bad`, a list of rows, is not empty: path, problem, count, first five."""
         if bad:

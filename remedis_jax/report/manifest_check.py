@@ -26,6 +26,7 @@ def check_data(
     *,
     image: str = "image",
     group: str = "",
+    group_pattern: str = "",
     label: str = "",
     site: str = "",
     split: str = "",
@@ -50,6 +51,7 @@ def check_data(
         out: Folder of the report; `check-NAME` in the current one if None.
         image: Column names, as for the others up to `split`; `label` may name several by commas.
         group: See `image`.
+        group_pattern: See `data.manifest.Manifest.with_group_pattern`.
         label: See `image`.
         site: See `image`.
         split: See `image`.
@@ -85,6 +87,7 @@ def check_data(
     reading = Reading(channels, to_grey, window=_window(window), frames=frames)
     most = NEAR_DUPLICATE_BITS if near is None else near
     rows = _open(manifest, columns, allow_outside)
+    rows = rows.with_group_pattern(group_pattern) if group_pattern else rows
     rows = rows.where(**where) if where else rows
     others = [_open_other(other, columns, allow_outside) for other in against]
     folder = Path(out) if out else Path(f"check-{rows.path.stem}")

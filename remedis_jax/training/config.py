@@ -67,6 +67,9 @@ def stage_config(stage: str) -> ConfigDict:
                 "image": "image",
                 # Patient, lesion or case: no group may stand in two splits.
                 "group": "",
+                # Regular expression whose match in that column is the group, e.g. r"patient\d+"
+                # where the column holds paths; "" for all of the cell.
+                "group_pattern": "",
                 # Who gives out the group ids: equal ids of different namespaces are different
                 # patients to the leak guard.
                 "namespace": "",

@@ -143,6 +143,7 @@ def test_images_may_be_given_for_each_view_and_lie_anyhow_in_memory(augment):
     images, keys = pictures((45, 52, 3), np.uint8, 2 * BATCH), keys_for(BATCH, 2)
     pairs = images.reshape(BATCH, 2, *images.shape[1:])
     views = augment(keys, pairs)
+    assert jax.device_put(views).unsafe_buffer_pointer() == views.ctypes.data  # no copy
     for view in range(2):
         alone = augment(keys, pairs[:, view])[:, view]
         np.testing.assert_array_equal(views[:, view], alone)

@@ -209,3 +209,16 @@ def test_real_manifests():
     )
     assert len(set(chests.groups)) == 682
     assert all(len(patient) == 8 and patient[0] == "0" for patient in chests.groups)
+
+
+def test_groups_by_pattern(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("image,name\na.png,train/patient00001/s1.jpg\nb.png,train/patient7/s2.jpg\n")
+    rows = read_manifest(path, Columns(group="name"), check_files=False)
+    assert rows.with_group_pattern(r"patient\d+").groups.tolist() == ["patient00001", "patient7"]
+    with pytest.raises(UserError, match=r"'study' finds nothing in column 'name' of 2 row"):
+        rows.with_group_pattern("study")
+    with pytest.raises(UserError, match="is none"):
+        rows.with_group_pattern("(")
+    with pytest.raises(UserError, match="needs a group column"):
+        read_manifest(path, check_files=False).with_group_pattern("p")

@@ -50,8 +50,9 @@ class StandIn:
         image: The column of images, or of tile features.
         group: The column of what must not be split; None where nothing is published.
         group_pattern: Regular expression whose match in that column is the group; '' for all of it.
+            The config's `data.group_pattern`.
         site: The column of hospitals.
-        labels: The column of each label; ``label[5]`` is the sixth value of a sequence.
+        labels: The column of each label, as `data.tfds_images` names it.
         rule: How a label follows from the column.
         note: What to look out for.
     """
@@ -133,12 +134,12 @@ _EYEPACS = dict(
     task="T2", name="diabetic_retinopathy_detection/original", group="name", group_pattern=r"^\d+",
 )  # fmt: skip
 _RETINOPATHY = "2 to 4 (referable retinopathy) is positive, 0 and 1 negative."
-# Positions in the table of CheXpert, which TFDS keeps.
+# The sequence of labels in TFDS becomes a column for each finding.
 _CHEXPERT = dict(
     task="T3", name="chexpert", group="name", group_pattern=r"patient\d+",
     labels={
-        "atelectasis": "label[8]", "consolidation": "label[6]", "edema": "label[5]",
-        "pleural_effusion": "label[10]", "cardiomegaly": "label[2]",
+        "atelectasis": "atelectasis", "consolidation": "consolidation", "edema": "edema",
+        "pleural_effusion": "pleural_effusion", "cardiomegaly": "cardiomegaly",
     },
     rule="Four states; the label policy says what uncertain and unmentioned ones are.",
 )  # fmt: skip
