@@ -52,7 +52,7 @@ setup(
         "matplotlib",
         "ml-collections",
         "numpy",
-        "opencv-python-headless",
+        "opencv-python-headless>=5",
         "optax",
         "orbax-checkpoint",
         "pandas",

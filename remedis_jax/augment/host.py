@@ -48,8 +48,7 @@ class HostAugment:
     1e-4 of rotation and elastic deformation, 2e-6 of each colour operation, 5e-7 of the blur,
     nothing of patch and flip). The rest is up to rounding, here as between two kinds of device:
     a crop box may differ by a pixel where its sides fall half-way between two; a colour pixel in
-    an equalised image by a level (see `host_equalize`). Compiled rotation and deformation read a
-    wrong neighbour next to an integer coordinate (one pixel in 600,000); this does not.
+    an equalised image by a level (see `host_equalize`).
 
     Args:
         recipes: One for each view of an example.
