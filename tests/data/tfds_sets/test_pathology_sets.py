@@ -1,5 +1,6 @@
 """CAMELYON17-WILDS patches and TCGA feature bags: official splits, survival, files of features."""
 
+import logging
 import math
 import sys
 
@@ -100,8 +101,11 @@ def test_wilds_that_does_not_fit(wilds, build, old, new, message):
         build("camelyon17_wilds", "x_coord")
 
 
-def test_tcga(tcga, build, caplog):
-    with caplog.at_level("WARNING"):
+def test_tcga(tcga, build, caplog, monkeypatch):
+    # Whatever other libraries have set for this logger in the meantime.
+    monkeypatch.setattr(logging.getLogger("absl"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("absl"), "disabled", False)
+    with caplog.at_level("WARNING"), caplog.at_level("WARNING", logger="absl"):
         slides = build("tcga_crc_features", "slide", image=None)["train"]
     assert {slide: e["patient"] for slide, e in slides.items()} == SLIDES
     first, second, third = (slides[slide] for slide in SLIDES)
