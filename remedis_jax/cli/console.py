@@ -23,13 +23,16 @@ def count_progress(what: str, interval: float = 5.0) -> Callable[[int, int], Non
     """A (done, total) callback that prints a line with rate and time left now and then."""
     last = time.monotonic()
     first: tuple[int, float] | None = None
+    before = 0
 
     def progress(done: int, total: int) -> None:
-        nonlocal first, last
+        nonlocal first, last, before
         now = time.monotonic()
-        if first is None:
-            # What a resumed run has found done already says nothing of its rate.
+        if first is None or done < before:
+            # What a resumed run has found done already says nothing of its rate; and neither does
+            # what came before where the next of several lists begins.
             first = done, now
+        before = done
         if now - last < interval or done == first[0]:
             return
         last = now

@@ -102,7 +102,7 @@ def check_stage(
         labels = treatment_counts(kept, spec, LabelPolicy.of(data))
     findings = LeakFindings()
     for name, judges, namespace in _judges(data, rows):
-        judging = inspect_images(judges, reading)
+        judging = inspect_images(judges, reading, progress=progress)
         if name == _VALIDATION:
             bad += unusable(judges, judging, data.on_bad_image, data.max_bad)
         findings += compare_facts(
