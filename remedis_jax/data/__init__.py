@@ -1,4 +1,17 @@
-"""Images become batches: manifest, labels, splits, leak guard, decoding, sources, pipeline.
+"""Images become batches. The files of this room, by what they are for:
+
+* what is there: `manifest`, `tables` (a table of paths), `open_manifest` (every other kind: folders,
+  Parquet, TFDS, slides, features, caches; a file each), `stores` (where images lie), `tfds_sets/`
+  (builders of public data sets), `phantom/` (generated hospitals)
+* how an image is read: `reading` (the rules that are open), `decode`, `picture`, `jpeg`, `deep`,
+  `dicom`, `dicom_levels`, `dicom_pixels`, `depth`, `resample`
+* what it means: `labels`, `binary_labels`, `readers`, `label_policy`, `label_counts`
+* who trains and who judges: `splits`, `drawn_split`, `iterative_split`, `split_files`, `duplicates`
+* what is wrong: `inspection` (every image once), `fingerprints`, `examination`, `findings`,
+  `census`, `image_pairs`
+* what must not be shared: `seen`, `seen_stages`, `leaks`, `leak_parts`, `checking` (before a stage)
+* how it gets to the step: `dataset` (from a config), `sources`, `cache`, `cache_store`,
+  `array_record`, `pipeline`, `processors`
 
 `remedis_jax.data.pipeline` (`TrainStream`, `eval_batches`) is imported by its own name: it needs
 grain, which takes a second to import and brings jax along, and whoever only checks a manifest or
