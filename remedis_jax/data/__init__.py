@@ -1,8 +1,8 @@
 """Images become batches. The files of this room, by what they are for:
 
-* what is there: `manifest`, `tables` (a table of paths), `open_manifest` (every other kind: folders,
-  Parquet, TFDS, slides, features, caches; a file each), `stores` (where images lie), `tfds_sets/`
-  (builders of public data sets), `phantom/` (generated hospitals)
+* what is there: `manifest`, `tables` (a table of paths), `open_manifest` (every other kind:
+  folders, Parquet, TFDS, slides, features, caches; a file each), `stores` (where images lie),
+  `tfds_sets/` (builders of public data sets), `phantom/` (generated hospitals)
 * how an image is read: `reading` (the rules that are open), `decode`, `picture`, `jpeg`, `deep`,
   `dicom`, `dicom_levels`, `dicom_pixels`, `depth`, `resample`
 * what it means: `labels`, `binary_labels`, `readers`, `label_policy`, `label_counts`
