@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
+from remedis_jax.data.attended_workers import AttendedWorkers
 from remedis_jax.data.processors import usable_processors
 from remedis_jax.data.sources import ImageSource
 from remedis_jax.errors import RunFailed, UserError
@@ -165,7 +166,7 @@ class TrainStream:
         # The list is the only owner of grain's iterator, so that closing also deletes it. The
         # finalizer also runs when the interpreter exits; grain's own clean-up comes too late by
         # then, complains, and leaves shared memory behind.
-        self._live = [iter(dataset)]
+        self._live = [AttendedWorkers(iter(dataset)) if workers else iter(dataset)]
         self._close = weakref.finalize(self, _close, self._live)
 
     @classmethod
@@ -361,7 +362,7 @@ class _CaseOrder:
         return self._images[self._starts[cases][:, None] + pairs]
 
 
-def _close(live: list[grain.DatasetIterator]) -> None:
+def _close(live: list[grain.DatasetIterator | AttendedWorkers]) -> None:
     while live:
         live.pop().close()
 
