@@ -35,8 +35,6 @@ from remedis_jax.data.sources import (
 )
 from remedis_jax.data.splits import (
     assert_disjoint_groups,
-    assert_disjoint_images,
-    find_duplicates,
     group_strata,
     nested_subsets,
     split_by_group,
@@ -56,12 +54,10 @@ __all__ = [
     "Reading",
     "SubsetSource",
     "assert_disjoint_groups",
-    "assert_disjoint_images",
     "check_images",
     "decode_image",
     "decode_pixels",
     "encode_labels",
-    "find_duplicates",
     "group_strata",
     "infer_label_spec",
     "inspect_images",

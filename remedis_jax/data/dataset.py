@@ -15,7 +15,7 @@ from remedis_jax.data.label_policy import LabelPolicy
 from remedis_jax.data.labels import LabelSpec, encode_labels, infer_label_spec, strata_of
 from remedis_jax.data.manifest import Columns, Manifest
 from remedis_jax.data.open_manifest import open_manifest
-from remedis_jax.data.reading import WINDOWS, Reading
+from remedis_jax.data.reading import Reading, read_window
 from remedis_jax.data.sources import ImageSource, ManifestSource, bytes_of, load_in_memory
 from remedis_jax.data.splits import nested_subsets
 from remedis_jax.errors import UserError
@@ -126,19 +126,11 @@ def reading_of(data: ConfigDict, rows: Manifest) -> Reading:
     Raises:
         UserError: A setting is not possible, or the head of an image cannot be read.
     """
-    window = data.window
-    if window not in WINDOWS:
-        try:
-            window = tuple(float(number) for number in window.split(","))
-        except ValueError:
-            raise UserError(
-                f"data.window is {data.window!r}.", "Use file, full, or CENTRE,WIDTH."
-            ) from None
     return Reading(
         channels=data.channels,
         to_grey=data.to_grey,
         bits=data.bits or _bits_of_all(data, rows),
-        window=window,
+        window=read_window(data.window),
         frames=data.frames,
         reduced=data.reduced,
     )

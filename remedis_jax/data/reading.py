@@ -11,6 +11,22 @@ WINDOWS = ("file", "full")
 FRAMES = ("error", "first", "middle")
 
 
+def read_window(text: str) -> str | tuple[float, ...]:
+    """A DICOM window as configs and commands write it: file, full, or CENTRE,WIDTH.
+
+    Raises:
+        UserError: It is none of these.
+    """
+    if text in WINDOWS:
+        return text
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise UserError(
+            f"The DICOM window is {text!r}.", "Use file, full, or CENTRE,WIDTH."
+        ) from None
+
+
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """The rules by which `remedis_jax.data.decode` reads an image.

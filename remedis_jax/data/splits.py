@@ -205,44 +205,6 @@ def assert_disjoint_groups(
         )
 
 
-def assert_disjoint_images(digests_by_split: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuses data in which the same file, byte for byte, is in two splits under any name.
-
-    Args:
-        digests_by_split: For each split, digest of the file by name of the image, as
-            `remedis_jax.data.decode.check_images` returns it. Include the unlabelled data.
-
-    Raises:
-        UserError: Two splits share files: how many, and the first five pairs.
-    """
-    images = {
-        split: {digest: image for image, digest in digests.items()}
-        for split, digests in digests_by_split.items()
-    }
-    for first, second, shared in _overlaps(images):
-        pairs = sorted(f"{images[first][d]} = {images[second][d]}" for d in shared)
-        raise UserError(
-            f"{len(shared):,} image(s) are in two splits, {first!r} and {second!r}, byte for"
-            f" byte: {first_few(pairs)}.",
-            "Delete them from one of the two.",
-        )
-
-
-def find_duplicates(digests: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Lists the images that are the same file, byte for byte, under different names.
-
-    Args:
-        digests: Digest of the file by name of the image.
-
-    Returns:
-        One tuple of names per repeated file, in order of the first name.
-    """
-    by_digest: dict[str, list[str]] = {}
-    for image, digest in digests.items():
-        by_digest.setdefault(digest, []).append(image)
-    return [tuple(images) for images in by_digest.values() if len(images) > 1]
-
-
 def _overlaps(parts: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, set[str]]]:
     """Yields (first, second, shared members) for each two parts that overlap."""
     names = list(parts)

@@ -13,8 +13,7 @@ from remedis_jax.data.labels import encode_labels, infer_label_spec
 from remedis_jax.data.manifest import Columns, Manifest, read_manifest
 from remedis_jax.data.open_manifest import open_manifest
 from remedis_jax.data.parquet_images import holds_images
-from remedis_jax.data.reading import WINDOWS, Reading
-from remedis_jax.errors import UserError
+from remedis_jax.data.reading import Reading, read_window
 from remedis_jax.report.data_check import claim_folder, write_data_check
 
 Progress = Callable[[int, int], None]
@@ -84,7 +83,7 @@ def check_data(
         {"uncertain": "error", "blank": "error", "soft_value": 0.5, "label_policy": {}}
         | (parse_policy(label_policy) if label_policy else {})
     )
-    reading = Reading(channels, to_grey, window=_window(window), frames=frames)
+    reading = Reading(channels, to_grey, window=read_window(window), frames=frames)
     most = NEAR_DUPLICATE_BITS if near is None else near
     rows = _open(manifest, columns, allow_outside)
     rows = rows.with_group_pattern(group_pattern) if group_pattern else rows
@@ -119,17 +118,6 @@ def check_data(
     errors, rest = found.of("error"), found.of("warning") + found.of("note")
     found = dataclasses.replace(found, problems=(*errors, *unnamed, *rest))
     return write_data_check(folder, found, reading, show=show), found
-
-
-def _window(text: str) -> str | tuple[float, ...]:
-    if text in WINDOWS:
-        return text
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"The DICOM window is {text!r}.", "Use file, full, or CENTRE,WIDTH."
-        ) from None
 
 
 def _open(reference: str | Path, columns: Columns, allow_outside: bool) -> Manifest:

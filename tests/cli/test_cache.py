@@ -50,7 +50,7 @@ def test_mistakes_are_one_line(refused, manifest, tmp_path):
     out = tmp_path / "cache"
     assert "no column 'image'" in refused("cache", manifest, "--out", out)
     assert "--shard-mib 0" in refused("cache", manifest, "--out", out, "--shard-mib", 0)
-    assert "data.window is 'lung'" in refused(
+    assert "window is 'lung'" in refused(
         "cache", manifest, "--out", out, "--image", "file", "--window", "lung"
     )
     assert "size=0" in refused("cache", manifest, "--out", out, "--image", "file", "--size", 0)

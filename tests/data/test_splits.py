@@ -5,8 +5,6 @@ import pytest
 
 from remedis_jax.data import (
     assert_disjoint_groups,
-    assert_disjoint_images,
-    find_duplicates,
     group_strata,
     nested_subsets,
     split_by_group,
@@ -154,20 +152,6 @@ def test_a_patient_in_two_splits_is_an_error_with_five_ids():
     with pytest.raises(UserError) as caught:
         assert_disjoint_groups({"train": train, "test": test}, redact=True)
     assert "p3" not in str(caught.value) and "sha256:" in str(caught.value)
-
-
-def test_the_same_file_under_two_names_is_an_error():
-    train = {"a.png": "11", "b.png": "22"}
-    assert_disjoint_images({"train": train, "test": {"a.png": "33"}})
-    with pytest.raises(UserError, match=r"1 image\(s\).*'unlabelled' and 'test'.*u.png = t.png"):
-        assert_disjoint_images(
-            {"train": train, "unlabelled": {"u.png": "44"}, "test": {"t.png": "44"}}
-        )
-
-
-def test_duplicates_within_one_manifest():
-    digests = {"a.png": "11", "b.png": "22", "c.png": "11", "d.png": "11"}
-    assert find_duplicates(digests) == [("a.png", "c.png", "d.png")]
 
 
 @pytest.fixture
