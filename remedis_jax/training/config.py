@@ -73,8 +73,19 @@ def stage_config(stage: str) -> ConfigDict:
                 # Who gives out the group ids: equal ids of different namespaces are different
                 # patients to the leak guard.
                 "namespace": "",
-                # Whose images make the pairs of MICLe; "" for `group`.
+                # Whose images make the pairs of MICLe; "" for `group`. In fine-tuning, with
+                # `case_images`, whose images together are one example.
                 "case": "",
+                # 0: every image is an example. More: a case is one, and so many of its images at
+                # most are drawn for it at each visit. Predictions always read all of them.
+                "case_images": 0,
+                # Column with the view of each image, and which view stands in which place of a
+                # case; a case has one image of each at most in an example, and may lack some.
+                "view": "",
+                "views": (),
+                # How training examples are drawn: "shuffled" epochs, or "balanced", every class
+                # (combination of findings, event) equally often.
+                "sampling": "shuffled",
                 # One column with the class, or several findings with 0/1.
                 "labels": (),
                 # Order of the classes; () takes the sorted values of the training rows.
@@ -140,10 +151,13 @@ def stage_config(stage: str) -> ConfigDict:
             # final_norm: False to go on with weights whose features were taken before the last
             # GroupNorm and ReLU; value_range: (0.0, 1.0) for those that read unscaled images. Their
             # card says so, and what it says is checked.
+            # remat: what is computed again going backward instead of being kept: none | unit |
+            # stage. It changes memory and time, not numbers.
             "model": {
                 "name": "r50x1",
                 "stem": "bit",
                 "compute_dtype": "float32",
+                "remat": "none",
                 "final_norm": True,
                 "value_range": (-1.0, 1.0),
             },
@@ -170,11 +184,23 @@ def stage_config(stage: str) -> ConfigDict:
                 "group_norm": "as_official",
                 # What the learning rate of excluded parameters is multiplied by.
                 "excluded_rate": 1.0,
+                # What the rate of each block is multiplied by for every block between it and the
+                # head: 0.5 trains block4 at a half, block3 at a quarter, the root at 1/32 of it.
+                "layer_decay": 1.0,
                 # Global norm to clip gradients to; 0 for no clipping.
                 "clip_norm": 0.0,
             },
             # cosine | constant | bit (HyperRule by the number of training images)
             "schedule": "cosine",
+            # What is not trained: "" for nothing, "root", "block1" ... "block4" for all up to and
+            # with that block, "encoder" for all but the head.
+            "freeze": "",
+            # Which parameters become the run's weights: the "last", or those with the "best"
+            # validation by `select_metric` ("" for auroc), and after how many validations without
+            # a better one training stops; 0 for never.
+            "select": "last",
+            "select_metric": "",
+            "early_stopping": 0,
             # 0 for no moving average of the parameters.
             "ema_decay": 0.0,
             "checkpoints_to_keep": 2,
@@ -197,12 +223,14 @@ def stage_config(stage: str) -> ConfigDict:
             "alarm": {"action": "warn", "ratio": 0.25, "patience": 20},
         }
     )
-    for name in ("total", "warmup", "checkpoint", "validation"):
+    # head_only: how long the encoder is held still at the start, so that a head which begins at
+    # zero does not disturb it.
+    for name in ("total", "warmup", "checkpoint", "validation", "head_only"):
         for unit in ("steps", "epochs", "examples", "percent"):
             if (name, unit) != ("total", "percent"):
                 config[f"{name}_{unit}"] = _number()
     if stage == "supervised":
-        config.objective = ConfigDict({"kind": "softmax"})
+        config.objective = ConfigDict(_supervised_objective())
     else:
         # The defaults, with where they come from, stand in the method's own file.
         config.objective = ConfigDict(
@@ -213,6 +241,32 @@ def stage_config(stage: str) -> ConfigDict:
             }
         )
     return config.lock()
+
+
+def _supervised_objective() -> dict[str, Any]:
+    """The settings of `objectives.supervised.Supervised`, where its defaults are explained."""
+    return {
+        # softmax | sigmoid | cox | discrete_time
+        "kind": "softmax",
+        # linear | mlp, and the width of the latter's hidden layer (ours: a quarter of R50's 2048).
+        "head": "linear",
+        "hidden": 512,
+        # How the images of a case become one: mean | max | attention | concat (of its views).
+        "pooling": "mean",
+        # Width of gated attention (Ilse et al. 2018: 128).
+        "attention_dim": 128,
+        # Exponent of the focal loss (Lin et al. 2017 use 2); 0 for plain cross-entropy.
+        "focal_gamma": 0.0,
+        # none | balanced: each class by the inverse of its share among the training examples;
+        # findings by negatives over positives.
+        "class_weighting": "none",
+        # Alpha of mixup; None for BiT-HyperRule's choice where the schedule is "bit", else 0.
+        "mixup": _number(),
+        # Of the survival kinds, in the unit of the time column: when risk is judged, and the ends
+        # of the intervals of discrete_time.
+        "horizon": 5.0,
+        "intervals": (1.0, 2.0, 3.0, 4.0, 5.0),
+    }
 
 
 def _number():
