@@ -134,7 +134,7 @@ def calibrate(
     from remedis_jax.data.seen import after, remember
     from remedis_jax.evaluation.calibration import fit_temperature
     from remedis_jax.evaluation.guard import Rules, guard
-    from remedis_jax.evaluation.predict import predict
+    from remedis_jax.evaluation.predict import LOGITS, predict
     from remedis_jax.training.sharding import make_mesh
     from remedis_jax.weights.artifact import save_artifact
     from remedis_jax.weights.open import open_weights
@@ -159,9 +159,9 @@ def calibrate(
     dataset = _as_trained(card, data, without(rows, guarded.skip))
     plain = card | {"head": head | {"temperature": None}}
     logits = predict(
-        artifact.params, plain, dataset, make_mesh(), kind="logits", progress=progress
+        artifact.params, plain, dataset, make_mesh(), output=LOGITS, progress=progress
     )
-    labels = hard_labels(dataset.labels, dataset.spec)
+    labels = hard_labels(dataset.example_labels, dataset.spec)
     known = labels != UNKNOWN if labels.ndim == 1 else np.ones(len(labels), bool)
     fitted = fit_temperature(logits[known], labels[known])
     fit = {
@@ -192,6 +192,7 @@ def calibrate(
 
 def _as_trained(card: Mapping[str, Any], data: Any, rows: Any):
     """Rows with labels of the classifier's classes (if any are named) and prepared images."""
+    from remedis_jax.data.cases import cases_of, require_one_label
     from remedis_jax.data.dataset import Dataset, encoded
     from remedis_jax.data.labels import LabelSpec
     from remedis_jax.evaluation.prepared import prepared_source
@@ -201,8 +202,11 @@ def _as_trained(card: Mapping[str, Any], data: Any, rows: Any):
     if data.labels or data.readers:
         spec = LabelSpec.of(head["kind"], head["classes"], data.labels, data.readers)
         labels = encoded(data, rows, spec, require_all_classes=False)
+    cases = cases_of(data, rows)
+    if cases is not None and labels is not None:
+        require_one_label(labels, cases, rows)
     source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
-    return Dataset(rows, source, labels, spec, decodes=True)
+    return Dataset(rows, source, labels, spec, decodes=True, cases=cases)
 
 
 def data_config(
@@ -235,16 +239,21 @@ def data_config(
     data.labels = tuple(trained.get("labels", ()))
     data.readers = tuple(own.get("readers", ()))
     data.group_pattern = own.get("group_pattern", "")
+    if (card["head"] or {}).get("case"):
+        data.case_images = card["head"]["case"]["images"]
+        data.views = tuple(card["head"]["case"]["views"])
+        data.case, data.view = trained["case"], trained["view"]
     for role in ("image", "group", "site", "split"):
         data[role] = trained.get(role, data[role])
     for role, name in columns.items():
         if role == "label":
             data.labels, data.readers = tuple(name.split(",")) if name else (), ()
-        elif role in ("image", "group", "site", "split"):
+        elif role in ("image", "group", "site", "split", "case", "view"):
             data[role] = name
         else:
             raise UserError(
-                f"There is no column role {role!r}.", "Use image, group, label, site or split."
+                f"There is no column role {role!r}.",
+                "Use image, group, label, site, split, case or view.",
             )
     return data
 

@@ -35,14 +35,14 @@ def train(
         RunFailed: The run started and did not finish.
     """
     from remedis_jax.data.checking import BAD_IMAGES, check_stage, skipped
-    from remedis_jax.data.dataset import open_evaluation, open_training
+    from remedis_jax.data.dataset import open_training
     from remedis_jax.data.seen_stages import after
+    from remedis_jax.evaluation.finetuning import finetune
     from remedis_jax.evaluation.monitor import Monitor
-    from remedis_jax.evaluation.validation import validation_evaluator
+    from remedis_jax.objectives.supervised import label_kind
     from remedis_jax.report.model_card import write_model_card
     from remedis_jax.training import loop, processes
     from remedis_jax.training.build import make_plan
-    from remedis_jax.training.card import make_card
     from remedis_jax.training.config import load_config
     from remedis_jax.training.workdir import check_workdir, is_new
 
@@ -50,7 +50,7 @@ def train(
         config = load_config(config, tuple(overrides))
     workdir = Path(workdir)
     supervised = config.stage == "supervised"
-    kind = config.objective.kind if supervised else None
+    kind = label_kind(config.objective.kind) if supervised else None
     # The folder is claimed when the data are known to be good, so that a mistake in the command
     # does not leave a folder behind that the corrected command must not use.
     with processes.together():
@@ -69,29 +69,20 @@ def train(
         skip = skipped(workdir) if check is None else check.skip
         if skip and processes.is_first():
             announce(f"{len(skip):,} image(s) are left out; {workdir / BAD_IMAGES} lists them")
-        dataset = open_training(config.data, kind, skip)
+        dataset = None if supervised else open_training(config.data, kind, skip)
         if not supervised and config.monitor.images:
             plan = make_plan(config, loop.examples_per_epoch(config, dataset))
             monitor = Monitor(config, dataset, workdir, plan.total_steps)
             if monitor.declared and is_new(workdir) and processes.is_first():
                 announce(monitor.declared)
             evaluations["monitor"] = loop.Evaluation(monitor, monitor.every_steps, at_start=True)
-        if supervised and config.data.validation:
-            rows = open_evaluation(
-                config.data, dataset.spec, config.data.validation.to_dict(), skip
-            )
-            card = make_card(config, dataset, None, 0)
-            evaluations["validation"] = loop.Evaluation(validation_evaluator(rows, card))
-    result = loop.train(
-        config,
-        workdir,
-        dataset,
-        check=check,
-        parent=parent,
-        evaluations=evaluations,
-        title=workdir.name,
-        announce=announce,
-    )
+    settings = {
+        "check": check, "parent": parent, "title": workdir.name, "announce": announce,
+    }  # fmt: skip
+    if supervised:
+        result, _ = finetune(config, workdir, skip=skip, progress=progress, **settings)
+    else:
+        result = loop.train(config, workdir, dataset, evaluations=evaluations, **settings)
     if processes.is_first():
         write_model_card(result.weights, workdir / "model_card.md")
     return result

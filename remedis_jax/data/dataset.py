@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from remedis_jax.data.cache_store import CacheStore
+from remedis_jax.data.cases import Cases, cases_of, require_one_label
 from remedis_jax.data.depth import deepest
 from remedis_jax.data.label_policy import LabelPolicy
 from remedis_jax.data.labels import LabelSpec, encode_labels, infer_label_spec, strata_of
@@ -31,6 +32,8 @@ class Dataset:
         labels: int32 [N] (softmax), float32 [N, K] (sigmoid, soft labels), or None.
         spec: What the labels mean, or None.
         decodes: Whether pixels are decoded at each use rather than held in memory.
+        cases: Which images are one example together; None where each is one by itself.
+        embedded: Whether `source` holds features in place of pixels, [N, 1, 1, F].
     """
 
     manifest: Manifest
@@ -38,9 +41,23 @@ class Dataset:
     labels: np.ndarray | None = None
     spec: LabelSpec | None = None
     decodes: bool = False
+    cases: Cases | None = None
+    embedded: bool = False
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def examples(self) -> int:
+        """Number of cases, or of images where each is an example by itself."""
+        return len(self) if self.cases is None else len(self.cases)
+
+    @property
+    def example_labels(self) -> np.ndarray | None:
+        """Labels [examples, ...]; those of a case stand with each of its images."""
+        if self.cases is None or self.labels is None:
+            return self.labels
+        return self.labels[self.cases.first_image]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,29 +69,9 @@ class Dataset:
         return len(set(self.manifest.groups))
 
     def names(self, indices: np.ndarray) -> list[str]:
-        """Image paths, as in the manifest, of positions in this data set."""
+        """Image paths, as in the manifest, of positions in this data set; none for -1."""
         images = self.manifest.images
-        return [images[int(index)] for index in indices]
-
-
-def case_names(data: ConfigDict, manifest: Manifest) -> list[str]:
-    """The case of every row: the column `data.case`, or that of the group.
-
-    Raises:
-        UserError: Neither is named, or a cell is empty.
-    """
-    column = data.case or data.group
-    if not column:
-        raise UserError(
-            "Pairs of images of one case need to know the cases.",
-            "Set data.case (or data.group) to the column that names them.",
-        )
-    cases = [str(case) for case in manifest.column(column)]
-    empty = [
-        str(row) for row, case in zip(manifest.rows, cases, strict=True) if not case.strip()
-    ]
-    manifest.refuse(empty, f"column {column!r} is empty in", "Name the case of every image.")
-    return cases
+        return [images[int(index)] for index in np.ravel(indices) if index >= 0]
 
 
 def columns_of(data: ConfigDict) -> Columns:
@@ -230,9 +227,12 @@ def check_labels(data: ConfigDict, rows: Manifest) -> None:
 def _with_pixels(
     data: ConfigDict, rows: Manifest, spec: LabelSpec | None, *, require_all_classes: bool = True
 ) -> Dataset:
-    labels = None
+    labels, cases = None, None
     if spec is not None:
         labels = encoded(data, rows, spec, require_all_classes=require_all_classes)
+        cases = cases_of(data, rows)
+        if cases is not None:
+            require_one_label(labels, cases, rows)
     reading = reading_of(data, rows)
     if isinstance(rows.store, CacheStore):
         rows.store.require(data.size, reading, data.fit)
@@ -240,8 +240,8 @@ def _with_pixels(
         rows, data.size, reading, data.fit, threads=data.threads or None
     )
     if bytes_of(source) > data.in_memory_mib * 2**20:
-        return Dataset(rows, source, labels, spec, decodes=True)
-    return Dataset(rows, _held_in_memory(rows, source), labels, spec)
+        return Dataset(rows, source, labels, spec, decodes=True, cases=cases)
+    return Dataset(rows, _held_in_memory(rows, source), labels, spec, cases=cases)
 
 
 # Pixels by manifest and digest: the runs of a label-fraction study share their images.

@@ -10,7 +10,6 @@ that of a process has to be copied.
 This module imports grain, which imports jax; the rest of the package imports neither.
 """
 
-import functools
 import hashlib
 import shutil
 import sys
@@ -20,16 +19,17 @@ from typing import Any, Literal
 
 import grain
 import numpy as np
-import pandas as pd
 from absl import flags
 
 from remedis_jax.data.attended_workers import AttendedWorkers
+from remedis_jax.data.cases import Cases
+from remedis_jax.data.orders import BagOrder, BalancedOrder, CaseOrder, Order
 from remedis_jax.data.processors import usable_processors
 from remedis_jax.data.sources import ImageSource
 from remedis_jax.errors import RunFailed, UserError
 
-Mode = Literal["distinct", "stream", "cases"]
-MODES = ("distinct", "stream", "cases")
+Mode = Literal["distinct", "stream", "cases", "bags"]
+MODES = ("distinct", "stream", "cases", "bags")
 Batch = dict[str, np.ndarray]
 
 
@@ -42,21 +42,35 @@ class _Load:
         labels: np.ndarray | None,
         process_index: int,
         process_count: int,
+        bags: bool = False,
     ):
         self._source = source
         self._labels = labels
+        self._bags = bags
         self._process_index = process_index
         self._process_count = process_count
 
     def __call__(self, indices: np.ndarray) -> Batch:
         share = len(indices) // self._process_count
         indices = indices[self._process_index * share : (self._process_index + 1) * share]
-        images = self._source.gather(indices.reshape(-1))
+        flat = indices.reshape(-1)
+        there = flat >= 0
+        if there.all():
+            images = self._source.gather(flat)
+        else:
+            images = np.zeros((len(flat), *self._source.image_shape), self._source.dtype)
+            images[there] = self._source.gather(flat[there])
         images = images.reshape(*indices.shape, *images.shape[1:])
         batch = {"image": images, "index": indices.astype(np.int32)}
         if self._labels is not None:
-            batch["label"] = self._labels[indices]
+            batch["label"] = self._labels[self._labelled(indices)]
         return batch
+
+    def _labelled(self, indices: np.ndarray) -> np.ndarray:
+        """Whose labels the examples have: those of a case stand with each of its images."""
+        if not self._bags:
+            return indices
+        return np.take_along_axis(indices, (indices >= 0).argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
 class TrainStream:
@@ -69,12 +83,13 @@ class TrainStream:
     data; for supervised training on few labels. 'cases': the cases are shuffled anew in every
     epoch, each gives a pair of its images, and no case is twice in a batch; the two are different
     images of the case, drawn anew at each visit, or the one image of a case of one, twice. For
-    MICLe.
+    MICLe. 'bags': as 'stream', of cases, each with up to as many of its images as fit.
 
     A batch is a dict of 'image' [b, H, W, C] of the source's dtype, 'index' int32 [b] (index in
     the source) and, with labels, 'label' (as `labels`, [b, ...]), where b is batch_size /
     process_count. Process p of P holds the p-th of P contiguous parts of the batch. In 'cases' a
-    batch is of cases: image is [b, 2, H, W, C] and index [b, 2].
+    batch is of cases: image is [b, 2, H, W, C] and index [b, 2]; in 'bags' [b, V, H, W, C] and
+    [b, V], where index is -1 and the image 0 in places that are empty, and label is the case's.
 
     Worker processes are spawned and import the main module again, so a script that uses them
     needs ``if __name__ == '__main__':``. Use them where decoding is slower than training; threads
@@ -85,8 +100,11 @@ class TrainStream:
         labels: [N, ...], or None.
         batch_size: Images in a batch, over all processes.
         seed: Not negative. Other seeds give unrelated orders.
-        mode: 'distinct', 'stream' or 'cases'.
+        mode: 'distinct', 'stream', 'cases' or 'bags'.
         cases: [N] name of the case of each image; for mode 'cases' only.
+        bags: The cases; for mode 'bags' only.
+        strata: int [N], or of each case in 'bags'; with it every stratum is drawn equally often,
+            in 'stream' and 'bags'.
         start_step: The first step to give.
         workers: Processes that load batches; 0 loads them in this process, and so does -1, which
             leaves the choice to the machine.
@@ -112,6 +130,8 @@ class TrainStream:
         seed: int,
         mode: Mode,
         cases: Sequence[str] | None = None,
+        bags: Cases | None = None,
+        strata: np.ndarray | None = None,
         start_step: int = 0,
         workers: int = 0,
         threads: int | None = None,
@@ -125,14 +145,13 @@ class TrainStream:
             )
         if seed < 0:
             raise UserError(f"seed={seed} is negative.", "Choose 0 or more.")
-        if (mode == "cases") != (cases is not None):
-            raise ValueError("mode 'cases' and the argument cases go together")
-        if mode == "cases":
-            order = _CaseOrder(cases, batch_size, seed)
-        else:
-            order = _Order(len(source), batch_size, seed, mode)
+        if (mode == "cases") != (cases is not None) or (mode == "bags") != (bags is not None):
+            raise ValueError("mode 'cases' and the argument cases go together, and so do bags")
+        if strata is not None and mode not in ("stream", "bags"):
+            raise ValueError(f"mode {mode!r} has no strata")
+        order = _order_of(len(source), batch_size, seed, mode, cases, bags, strata)
         self._units = order.units
-        if mode != "stream" and batch_size > self._units:
+        if mode in ("distinct", "cases") and batch_size > self._units:
             what = "images" if mode == "distinct" else "cases"
             raise UserError(
                 f"a batch of {batch_size:,} distinct {what} cannot be drawn from"
@@ -145,17 +164,18 @@ class TrainStream:
             "batch_size": int(batch_size),
             "num_examples": len(source),
             "mode": mode,
-            "digest": _digest(source, labels, cases),
+            "digest": _digest(source, labels, cases, bags, strata),
         }
         workers = max(0, workers)
-        load = _Load(source, labels, process_index, process_count)
-        options = _read_options(threads, batch_size // process_count)
+        load = _Load(source, labels, process_index, process_count, mode == "bags")
+        images = batch_size // process_count * (bags.places if bags else 1)
+        options = _read_options(threads, images)
         steps = grain.MapDataset.range(start_step, sys.maxsize)
         dataset = steps.map(order).map(load).to_iter_dataset(options)
         if workers:
             image_bytes = int(np.prod(source.image_shape)) * source.dtype.itemsize
             # Each worker holds a batch in its queue, one in hand, and one is being copied out.
-            _check_shared_memory(3 * workers * batch_size // process_count * image_bytes)
+            _check_shared_memory(3 * workers * images * image_bytes)
             # grain's workers read absl flags, which only absl.app.run parses by itself.
             if not flags.FLAGS.is_parsed():
                 flags.FLAGS.mark_as_parsed()
@@ -234,7 +254,8 @@ class TrainStream:
     def steps_per_epoch(self) -> int:
         """Steps in which every image (or case) has its turn; but in 'stream', without the rest."""
         n, batch_size = self._units, self._state["batch_size"]
-        return -(-n // batch_size) if self._state["mode"] == "stream" else n // batch_size
+        whole = self._state["mode"] in ("distinct", "cases")
+        return n // batch_size if whole else -(-n // batch_size)
 
     def state(self) -> dict[str, Any]:
         """The position after the last batch that was given out, and what it depends on (JSON)."""
@@ -297,77 +318,46 @@ def _read_options(threads: int | None, images: int) -> grain.ReadOptions:
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
 
 
-@functools.lru_cache(maxsize=4)
-def _epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of 0..n-1, int32 [n], by the stable ranks of n random 64-bit numbers.
-
-    numpy promises that SeedSequence and Philox never change, but not so for its permutations.
-    grain's shuffle is not used: it takes milliseconds per index for fewer than 50 images and 0.1
-    ms for 300, which is where label fractions lie, and it gives epoch e of seed s and epoch e - 1
-    of seed s + 1 the same order.
-    """
-    bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
-    return np.argsort(bits, kind="stable").astype(np.int32)
-
-
-class _Order:
-    """Turns a step into the indices of its batch."""
-
-    def __init__(self, n: int, batch_size: int, seed: int, mode: Mode):
-        self.units = n
-        self._batch_size = batch_size
-        self._seed = seed
-        # Positions in an epoch; in 'distinct' without the remainder that fills no batch.
-        self._length = n - n % batch_size if mode == "distinct" else n
-
-    def __call__(self, step: int) -> np.ndarray:
-        start = step * self._batch_size
-        epochs, places = np.divmod(np.arange(start, start + self._batch_size), self._length)
-        return np.concatenate(
-            [
-                _epoch_order(self.units, self._seed, int(epoch))[places[epochs == epoch]]
-                for epoch in np.unique(epochs)
-            ]
-        )
-
-
-# Keeps the draws of images apart from those that order the cases.
-_PAIRS = 0x7061697273
-
-
-class _CaseOrder:
-    """Turns a step into the pairs of its batch: int64 [batch, 2]."""
-
-    def __init__(self, cases: Sequence[str], batch_size: int, seed: int):
-        # Hashed, so that only the distinct names are sorted; cases are numbered in their order.
-        members, _ = pd.factorize(np.asarray(list(map(str, cases)), object), sort=True)
-        self._counts = np.bincount(members)
-        # Images of case c: self._images[self._starts[c] : self._starts[c] + self._counts[c]].
-        self._images = np.argsort(members, kind="stable")
-        self._starts = np.cumsum(self._counts) - self._counts
-        self.units = len(self._counts)
-        self._seed = seed
-        self._cases = _Order(self.units, batch_size, seed, "distinct")
-
-    def __call__(self, step: int) -> np.ndarray:
-        cases = self._cases(step)
-        counts = self._counts[cases].astype(np.uint64)
-        bits = np.random.Philox(np.random.SeedSequence([self._seed, step, _PAIRS]))
-        # The remainder of a 64-bit number is uniform to one part in 2^60 for such counts.
-        draws = bits.random_raw(2 * len(cases)).reshape(2, -1)
-        first = draws[0] % counts
-        # The second is one of the others, counted on from the first; for a case of one, itself.
-        second = (first + 1 + draws[1] % np.maximum(counts - 1, 1)) % counts
-        pairs = np.stack([first, second], axis=1).astype(np.int64)
-        return self._images[self._starts[cases][:, None] + pairs]
-
-
 def _close(live: list[grain.DatasetIterator | AttendedWorkers]) -> None:
     while live:
         live.pop().close()
 
 
+def _order_of(
+    n: int,
+    batch_size: int,
+    seed: int,
+    mode: Mode,
+    cases: Sequence[str] | None,
+    bags: Cases | None,
+    strata: np.ndarray | None,
+) -> Any:
+    if mode == "cases":
+        return CaseOrder(cases, batch_size, seed)
+    units = n if bags is None else len(bags)
+    if strata is None:
+        order = Order(units, batch_size, seed, "distinct" if mode == "distinct" else "stream")
+    else:
+        order = BalancedOrder(strata, batch_size, seed)
+    return order if bags is None else BagOrder(bags, order, seed)
+
+
 def _digest(
+    source: ImageSource,
+    labels: np.ndarray | None,
+    cases: Sequence[str] | None,
+    bags: Cases | None,
+    strata: np.ndarray | None,
+) -> str:
+    digest = _digest_of_images(source, labels, cases)
+    for name, part in (("bags", bags.digest if bags else None), ("strata", strata)):
+        if part is not None:
+            text = part if isinstance(part, str) else str(np.asarray(part).tolist())
+            digest = hashlib.sha256(f"{digest} {name} {text}".encode()).hexdigest()
+    return digest
+
+
+def _digest_of_images(
     source: ImageSource, labels: np.ndarray | None, cases: Sequence[str] | None
 ) -> str:
     if cases is not None:

@@ -182,12 +182,13 @@ class InMemorySource:
     """Images held in memory. Each worker process gets a copy; with this source use none.
 
     Args:
-        images: uint8 or uint16 [N, height, width, channels].
+        images: uint8 or uint16 [N, height, width, channels], or float32 [N, 1, 1, F], features.
         digest: Digest of the source that the images were read from; that of the pixels if None.
     """
 
     def __init__(self, images: np.ndarray, digest: str | None = None):
-        if images.dtype not in (np.uint8, np.uint16) or images.ndim != 4:
+        features = images.dtype == np.float32 and images.shape[1:3] == (1, 1)
+        if images.ndim != 4 or not (images.dtype in (np.uint8, np.uint16) or features):
             raise ValueError(
                 f"images must be uint8 or uint16 [N, H, W, C], got {images.dtype} {images.shape}"
             )

@@ -26,13 +26,13 @@ from remedis_jax.data.dataset import Dataset, open_evaluation, open_rows, open_t
 from remedis_jax.data.labels import LabelSpec
 from remedis_jax.data.seen_stages import after
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.finetuning import finetune
 from remedis_jax.evaluation.guard import Rules, guard
 from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
 from remedis_jax.evaluation.predict import predictions_of
 from remedis_jax.evaluation.predictions import Predictions, read_predictions, write_predictions
-from remedis_jax.evaluation.validation import validation_evaluator
-from remedis_jax.training.card import make_card
-from remedis_jax.training.loop import Evaluation, Result, ancestors, load_parent, train
+from remedis_jax.objectives.supervised import label_kind
+from remedis_jax.training.loop import Result, ancestors, load_parent, train
 from remedis_jax.training.sharding import make_mesh
 from remedis_jax.training.workdir import write_json
 from remedis_jax.versions import versions
@@ -101,23 +101,10 @@ class _Experiment:
             stage.optimizer.learning_rate = rate
         parent = load_parent(stage)
         check = _check(stage, parent)
-        dataset = open_training(stage.data, _kind(stage), check.skip)
-        evaluations = {}
-        if stage.data.validation:
-            where = stage.data.validation.to_dict()
-            rows = open_evaluation(stage.data, dataset.spec, where, check.skip)
-            card = make_card(stage, dataset, None, 0)
-            evaluations["validation"] = Evaluation(validation_evaluator(rows, card))
-        result = train(
-            stage,
-            folder,
-            dataset,
-            check=check,
-            parent=parent,
-            evaluations=evaluations,
-            title=folder.name,
-        )
-        return result, dataset
+        return finetune(
+            stage, folder, check=check, parent=parent, skip=check.skip, title=folder.name,
+            announce=self.announce,
+        )  # fmt: skip
 
     def finetune_id(self, arm: str, encoder: Path, seed: int, rate: float | None) -> Path:
         folder = self.out / "cells" / arm / f"seed{seed}" / "id"
@@ -301,4 +288,4 @@ def _check(stage: ConfigDict, parent: Artifact | None) -> StageCheck:
 
 
 def _kind(stage: ConfigDict) -> str | None:
-    return stage.objective.kind if stage.stage == "supervised" else None
+    return label_kind(stage.objective.kind) if stage.stage == "supervised" else None

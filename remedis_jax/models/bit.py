@@ -38,6 +38,7 @@ UNITS = {
 }
 STEMS = ("bit", "cifar", "cifar_stride2")
 VALUE_RANGES = ((-1.0, 1.0), (0.0, 1.0))
+REMATS = ("none", "unit", "stage")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,12 +263,14 @@ class Stage(nn.Module):
     width: int
     stride: int
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        unit = nn.remat(Unit) if self.remat else Unit
         for index in range(self.units):
             stride = self.stride if index == 0 else 1
-            x = Unit(self.width, stride, self.dtype, name=f"unit{index + 1:02d}")(x)
+            x = unit(self.width, stride, self.dtype, name=f"unit{index + 1:02d}")(x)
         return x
 
 
@@ -293,6 +296,17 @@ class Root(nn.Module):
 class BiT(nn.Module):
     """BiT encoder: images to pooled feature vectors.
 
+    Attributes:
+        spec: Which network.
+        remat: What is computed again going backward instead of being kept: "none"; "unit": of each
+            unit only the input is kept, which costs one forward pass more; "stage": of each stage
+            only the input is kept, and while a stage is gone through backward the inputs of its
+            units, which costs two (Chen et al. 2016, "Training Deep Nets with Sublinear Memory
+            Cost"). It changes memory and time, not numbers, so it is no part of `spec`.
+
+    Raises:
+        UserError: There is no such `remat`.
+
     Call:
         images: [B, H, W, 3] float32 in `spec.value_range` (`to_bit_input` brings images there).
             Any H and W that leave at least one position after five halvings (three with a CIFAR
@@ -305,15 +319,25 @@ class BiT(nn.Module):
     """
 
     spec: BiTSpec
+    remat: str = "none"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.remat not in REMATS:
+            raise UserError(
+                f"There is no rematerialisation {self.remat!r}.", f"Use {', '.join(REMATS)}."
+            )
 
     @nn.compact
     def __call__(self, images: jax.Array, *, pool: bool = True) -> jax.Array:
         dtype = jnp.dtype(self.spec.compute_dtype)
         width = int(64 * self.spec.width)
         x = Root(width, self.spec.stem, dtype, name="root_block")(images)
+        stage = nn.remat(Stage) if self.remat == "stage" else Stage
+        remat = self.remat != "none"
         for index, units in enumerate(UNITS[self.spec.depth]):
             stride = 1 if index == 0 else 2
-            x = Stage(units, width * 2**index, stride, dtype, name=f"block{index + 1}")(x)
+            x = stage(units, width * 2**index, stride, dtype, remat, name=f"block{index + 1}")(x)
         if self.spec.final_norm:
             x = nn.relu(GroupNorm(dtype, name="group_norm")(x))
         x = x.astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""What sits on the encoder: the heads of self-supervised methods and the linear classifier."""
+"""What sits on the encoder in self-supervision; classifiers are in `case_head`."""
 
 from typing import Literal
 
@@ -24,7 +24,8 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x @ declare(self, "kernel", self.kernel_init, (x.shape[-1], self.features))
         if self.bias:
-            y = y + declare(self, "bias", ZEROS, (self.features,))[None]
+            bias = declare(self, "bias", ZEROS, (self.features,))
+            y = y + jnp.expand_dims(bias, range(y.ndim - 1))
         return y
 
 
@@ -138,13 +139,3 @@ class MLP(nn.Module):
             elif self.last_norm == "plain":
                 x = BatchNorm(center=False, scale=False, name=norm)(x, train=train)
         return x
-
-
-class Classifier(nn.Module):
-    """Linear layer on pooled features, zero-initialised kernel and bias (bit)."""
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        return Dense(self.classes, kernel_init=ZEROS, name="dense")(features)

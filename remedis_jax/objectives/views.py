@@ -9,6 +9,7 @@ Setup", written as a checkpointed scan.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ class Views:
         mesh: Mesh that the batch is sharded over (axis "data").
         micro_batch: Examples, over all devices, that are encoded at a time; 0 for all. Divides the
             batch and is a multiple of the number of devices.
+        remat: What the encoder computes again going backward, see `BiT`.
     """
 
     encoder: BiTSpec
@@ -40,6 +42,7 @@ class Views:
     size: int
     mesh: Mesh
     micro_batch: int = 0
+    remat: str = "none"
 
     def init_encoder(self, seed: int) -> Params:
         """The encoder's parameters, as numpy arrays."""
@@ -59,6 +62,7 @@ class Views:
         take: tuple[int, ...] | None = None,
         target: Params | None = None,
         target_take: tuple[int, ...] | None = None,
+        mix: Callable[[jax.Array], jax.Array] | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Pooled features of the views, and those of a target network without gradient.
 
@@ -70,6 +74,8 @@ class Views:
             take: Which views the encoder sees; all by default.
             target: Parameters of a second encoder that sees views too.
             target_take: Which views that one sees; all by default.
+            mix: What is done to the views [B, V, size, size, C] of the whole batch before they
+                are encoded; not with `micro_batch`.
 
         Returns:
             float32 [B, len(take), F] and [B, len(target_take), F] (None without `target`).
@@ -78,6 +84,8 @@ class Views:
 
         def part(encoder, images, keys):
             views = self._make(images, keys)
+            if mix is not None:
+                views = mix(views)
             online = self._encode(encoder, views, every if take is None else take)
             if target is None:
                 return online, None
@@ -117,7 +125,7 @@ class Views:
             views = jnp.stack([views[:, v] for v in take], axis=1)
         flat = views.reshape(-1, *views.shape[2:])
         inputs = to_bit_input(flat, self.encoder.value_range)
-        features = BiT(self.encoder).apply({"params": encoder}, inputs)
+        features = BiT(self.encoder, self.remat).apply({"params": encoder}, inputs)
         return features.reshape(*views.shape[:2], -1)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 from remedis_jax.augment import get_recipe
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiTSpec
+from remedis_jax.models.case_head import HeadSpec
 from remedis_jax.objectives.interface import Objective
 from remedis_jax.objectives.methods import METHODS
 from remedis_jax.objectives.options import check_options
-from remedis_jax.objectives.supervised import Supervised
+from remedis_jax.objectives.supervised import Supervised, label_kind, outputs_of
 from remedis_jax.objectives.views import Views, in_chunks
 from remedis_jax.training import schedules
 from remedis_jax.training.durations import to_steps
@@ -36,6 +37,8 @@ class Plan:
         checkpoint_steps: Between checkpoints; 0 for a run too short to need any.
         validation_steps: Between evaluations on the validation rows.
         boundaries: Of BiT's schedule.
+        head_only_steps: At the start, with the encoder held still.
+        mixup: Alpha of mixup.
     """
 
     total_steps: int
@@ -43,6 +46,8 @@ class Plan:
     checkpoint_steps: int
     validation_steps: int
     boundaries: tuple[int, ...] = ()
+    head_only_steps: int = 0
+    mixup: float = 0.0
 
 
 def make_plan(config: ConfigDict, num_examples: int) -> Plan:
@@ -66,7 +71,66 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
         checkpoint_steps=to_steps(config, "checkpoint", default=total, **within),
         validation_steps=max(1, to_steps(config, "validation", default=total, **within)),
         boundaries=tuple(boundaries),
+        head_only_steps=to_steps(config, "head_only", default=0, **within),
+        mixup=_mixup(config, num_examples),
     )
+
+
+def _mixup(config: ConfigDict, num_examples: int) -> float:
+    """Alpha of mixup: the config's, or that of BiT-HyperRule, which is for single images."""
+    if config.stage != "supervised":
+        return 0.0
+    if config.objective.mixup is not None:
+        return config.objective.mixup
+    if config.schedule != "bit" or takes_cases(config):
+        return 0.0
+    if label_kind(config.objective.kind) == "survival":
+        return 0.0
+    return schedules.bit_hyperrule_mixup(num_examples)
+
+
+def takes_cases(config: ConfigDict) -> bool:
+    """Whether an example of a supervised stage is a case of several images."""
+    return config.stage == "supervised" and config.data.case_images > 0
+
+
+def head_of(config: ConfigDict, classes: Sequence[str]) -> HeadSpec:
+    """The head of a supervised config.
+
+    Raises:
+        UserError: There is no such head.
+    """
+    objective = config.objective
+    return HeadSpec(
+        outputs=outputs_of(objective.kind, len(classes), tuple(objective.intervals)),
+        layers=objective.head,
+        hidden=objective.hidden,
+        pooling=objective.pooling if takes_cases(config) else "none",
+        attention_dim=objective.attention_dim,
+        places=len(config.data.views) if takes_cases(config) else 0,
+    )
+
+
+def check_stage_settings(config: ConfigDict) -> None:
+    """Refuses settings of fine-tuning in a stage without labels, where they would do nothing.
+
+    Raises:
+        UserError: One is set.
+    """
+    if config.stage == "supervised":
+        if config.freeze == "encoder" and config.head_only_steps:
+            raise UserError(
+                "freeze='encoder' holds the encoder still for the whole run.",
+                "Leave head_only_steps out, or freeze less.",
+            )
+        return
+    for key, unset in (("freeze", ""), ("select", "last"), ("early_stopping", 0)):
+        if config[key] != unset:
+            raise UserError(f"{key}={config[key]!r} is for supervised stages.", f"Leave {key} out.")
+    if config.data.sampling != "shuffled" or config.data.case_images:
+        raise UserError(
+            "data.sampling and data.case_images are for supervised stages.", "Leave them out."
+        )
 
 
 def encoder_of(config: ConfigDict) -> BiTSpec:
@@ -86,9 +150,20 @@ def encoder_of(config: ConfigDict) -> BiTSpec:
 
 
 def make_objective(
-    config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]
+    config: ConfigDict,
+    plan: Plan,
+    mesh: Mesh,
+    classes: tuple[str, ...],
+    class_weights: tuple[float, ...] = (),
 ) -> Objective:
     """The objective of the config's stage.
+
+    Args:
+        config: Of the run.
+        plan: Of the run.
+        mesh: Devices.
+        classes: What is predicted; empty for self-supervision.
+        class_weights: See `Supervised`.
 
     Raises:
         UserError: Unknown model, recipe or option, or a queue that batches do not fill evenly.
@@ -103,9 +178,20 @@ def make_objective(
         size=augment.size,
         mesh=mesh,
         micro_batch=config.micro_batch if config.accumulation == "embeddings" else 0,
+        remat=config.model.remat,
     )
     if config.stage not in METHODS:
-        return Supervised(views, classes=len(classes), **config.objective)
+        objective = config.objective
+        return Supervised(
+            views,
+            head_of(config, classes),
+            kind=objective.kind,
+            focal_gamma=objective.focal_gamma,
+            class_weights=class_weights,
+            mixup=plan.mixup,
+            intervals=tuple(objective.intervals),
+            freeze=config.freeze,
+        )
     method = METHODS[config.stage]
     check_options(config.stage, config.objective.to_dict())
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in config.objective.items()}
@@ -137,9 +223,13 @@ def check_accumulation(config: ConfigDict, objective: Objective, mesh: Mesh) -> 
             )
         return
     devices = mesh.shape["data"]
+    what = "batch_size"
+    if kind == "embeddings" and takes_cases(config):
+        what = "batch_size x data.case_images"
+        batch *= config.data.case_images
     if part < 1 or batch % part or part % devices:
         raise UserError(
-            f"micro_batch {part} does not cut batch_size {batch} into equal parts over "
+            f"micro_batch {part} does not cut {what} {batch} into equal parts over "
             f"{devices} device(s).",
             f"Use a divisor of {batch} that is a multiple of {devices}.",
         )
@@ -164,6 +254,8 @@ def stream_mode(config: ConfigDict) -> str:
     """
     if config.stage == "micle":
         return "cases"
+    if takes_cases(config):
+        return "bags"
     return "distinct" if config.stage in METHODS else "stream"
 
 
@@ -205,7 +297,13 @@ class Built:
     step: Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, Any]]
 
 
-def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
+def build(
+    config: ConfigDict,
+    plan: Plan,
+    mesh: Mesh,
+    classes: tuple[str, ...],
+    class_weights: tuple[float, ...] = (),
+) -> Built:
     """Objective, optimiser and compiled step of a run.
 
     Runs whose steps are the same computation (another seed, other data, other initial weights,
@@ -214,21 +312,24 @@ def build(config: ConfigDict, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) 
     """
     parts = (
         "stage", "batch_size", "accumulation", "micro_batch", "model", "augment", "optimizer",
-        "schedule", "ema_decay",
+        "schedule", "ema_decay", "freeze",
     )  # fmt: skip
     relevant = {name: config[name] for name in (*parts, "objective")}
     relevant = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in relevant.items()}
     relevant["optimizer"] = {
         k: v for k, v in relevant["optimizer"].items() if k not in ("learning_rate", "scaling")
     }
+    relevant["data"] = {name: config.data[name] for name in ("case_images", "views")}
     key = json.dumps(relevant, sort_keys=True)
-    return _build(key, plan, mesh, classes)
+    return _build(key, plan, mesh, classes, class_weights)
 
 
 @functools.lru_cache(maxsize=8)
-def _build(key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
+def _build(
+    key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...], class_weights: tuple[float, ...]
+) -> Built:
     config = ConfigDict(json.loads(key))
-    objective = make_objective(config, plan, mesh, classes)
+    objective = make_objective(config, plan, mesh, classes, class_weights)
     check_accumulation(config, objective, mesh)
     schedule = make_schedule(config, plan)
     settings = config.optimizer
@@ -242,6 +343,9 @@ def _build(key: str, plan: Plan, mesh: Mesh, classes: tuple[str, ...]) -> Built:
         group_norm=settings.group_norm,
         clip_norm=settings.clip_norm or None,
         excluded_rate=settings.excluded_rate,
+        freeze=config.freeze,
+        layer_decay=settings.layer_decay,
+        head_only_steps=plan.head_only_steps,
     )
     accumulate = None
     if config.accumulation == "gradients":

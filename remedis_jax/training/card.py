@@ -1,5 +1,6 @@
 """The card of a run's weights: what they are, what they were made from, under which terms."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ from ml_collections import ConfigDict
 
 from remedis_jax import versions
 from remedis_jax.data.dataset import Dataset, reading_of
-from remedis_jax.training.build import encoder_of
+from remedis_jax.objectives.supervised import label_kind
+from remedis_jax.training.build import encoder_of, head_of, takes_cases
 from remedis_jax.training.config import to_json
 from remedis_jax.weights.architecture import encoder_card
 from remedis_jax.weights.artifact import Artifact
@@ -24,9 +26,7 @@ def make_card(
     return {
         "stage": config.stage,
         "encoder": encoder_card(spec),
-        "head": {"kind": config.objective.kind, "classes": list(dataset.classes)}
-        if supervised
-        else None,
+        "head": head_card(config, dataset.classes) if supervised else None,
         "preprocessing": recipe_contract(
             reading=reading_of(data, dataset.manifest),
             working_size=data.size,
@@ -36,7 +36,7 @@ def make_card(
             spec=spec,
         ).to_json(),
         "columns": {name: data[name] for name in ("image", "group", "site", "split")}
-        | {"labels": list(data.labels)},
+        | {"labels": list(data.labels), "case": data.case or data.group, "view": data.view},
         "lineage": {
             "init": None if parent is None else ancestry(parent),
             "manifest_sha256": dataset.manifest.sha256,
@@ -51,6 +51,24 @@ def make_card(
         "versions": versions.versions(),
         "use": "research only, not for clinical use",
     }
+
+
+def head_card(config: ConfigDict, classes: Sequence[str]) -> dict[str, Any]:
+    """The card's description of a classifier, which `models.case_head.head_spec` reads."""
+    objective = config.objective
+    head: dict[str, Any] = {"kind": label_kind(objective.kind), "classes": list(classes)}
+    spec = head_of(config, classes)
+    if not spec.is_plain or head["kind"] == "survival":
+        head["architecture"] = spec.to_json()
+    if takes_cases(config):
+        head["case"] = {"images": config.data.case_images, "views": list(config.data.views)}
+    if head["kind"] == "survival":
+        head["survival"] = {
+            "model": objective.kind,
+            "horizon": float(objective.horizon),
+            "intervals": [float(end) for end in objective.intervals],
+        }
+    return head
 
 
 def sites_of(dataset: Dataset) -> list[str] | None:

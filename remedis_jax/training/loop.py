@@ -14,17 +14,20 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from remedis_jax.data.cases import case_names
 from remedis_jax.data.checking import StageCheck, seen_by_stage
-from remedis_jax.data.dataset import Dataset, case_names
+from remedis_jax.data.dataset import Dataset
 from remedis_jax.data.pipeline import TrainStream
 from remedis_jax.data.seen_stages import Seen
 from remedis_jax.errors import RunFailed, UserError
+from remedis_jax.objectives.interface import Objective, Params
 from remedis_jax.training import processes, sharding
 from remedis_jax.training.alarm import CollapseAlarm
 from remedis_jax.training.build import (
     Built,
     Plan,
     build,
+    check_stage_settings,
     encoder_of,
     make_plan,
     peak_rate,
@@ -32,11 +35,13 @@ from remedis_jax.training.build import (
 )
 from remedis_jax.training.card import make_card
 from remedis_jax.training.checkpoints import Checkpoints
+from remedis_jax.training.class_balance import class_weights_of, strata_of_examples
 from remedis_jax.training.input_profile import FILE_NAME as PROFILE
 from remedis_jax.training.input_profile import InputFacts, InputProfile
 from remedis_jax.training.metric_writers import MetricWriter, write_failure
 from remedis_jax.training.prefetch import DevicePrefetch
 from remedis_jax.training.progress import StepProgress
+from remedis_jax.training.selection import Selection
 from remedis_jax.training.state import TrainState, create_state
 from remedis_jax.training.stop_signal import StopSignal
 from remedis_jax.training.workdir import claim_workdir, write_json, write_parameter_table
@@ -83,11 +88,15 @@ class Result:
         weights: The weights file.
         steps: Updates made over all processes that worked on the run.
         seconds: Wall-clock time of the process that finished the run.
+        best_step: After how many the validation was best; None where nothing was selected.
+        best: The metric that selects, then.
     """
 
     weights: Path
     steps: int
     seconds: float
+    best_step: int | None = None
+    best: float | None = None
 
 
 def train(
@@ -98,6 +107,7 @@ def train(
     check: StageCheck | None = None,
     parent: Artifact | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
+    selection: Selection | None = None,
     title: str = "",
     announce: Callable[[str], None] = lambda line: None,
 ) -> Result:
@@ -114,6 +124,7 @@ def train(
             it in its folder; or for data that nobody has checked, and the weights then say so.
         parent: The weights of `config.init`, where they are loaded already.
         evaluations: By name; their metrics are written as `NAME_METRIC`.
+        selection: What the evaluation "validation" decides; None for nothing.
         title: What progress lines begin with.
         announce: Called with a line for the user, such as what loss to expect at the start; in
             the first of several processes.
@@ -126,10 +137,11 @@ def train(
     """
     # --- Network, objective, optimiser: what a config can get wrong -------------------------------
     started = time.monotonic()
+    check_stage_settings(config)
     mesh = sharding.make_mesh(config.devices or None)
     sharding.check_batch_size(config.batch_size, mesh)
     plan = make_plan(config, examples_per_epoch(config, dataset))
-    built = build(config, plan, mesh, dataset.classes)
+    built = build(config, plan, mesh, dataset.classes, class_weights_of(config, dataset))
 
     # --- The work directory, which a config that cannot run leaves free ---------------------------
     workdir = Path(workdir)
@@ -162,6 +174,8 @@ def train(
         profile = start_profile(config, dataset, data_state, workdir, announce)
         alarm = CollapseAlarm(**config.alarm)
         alarm.replay(workdir / "metrics.jsonl", first)
+        if selection is not None:
+            selection.replay(workdir / "metrics.jsonl", first)
         chance = built.objective.chance_loss(config.batch_size)
         if first == 0 and chance is not None and processes.is_first():
             announce(f"embeddings that tell nothing would give a loss of {chance:.4g}")
@@ -178,7 +192,7 @@ def train(
                 with DevicePrefetch(stream, put) as batches:
                     state = run_steps(
                         config, plan, built, mesh, state, batches, dataset, checkpoints,
-                        writer, bar, stop, evaluations or {}, alarm, announce, profile,
+                        writer, bar, stop, evaluations or {}, alarm, announce, profile, selection,
                     )  # fmt: skip
         finally:
             if profile is not None:
@@ -188,8 +202,13 @@ def train(
 
     # --- The artefact, last: a folder with result.json is complete ------------------------------
     card = make_card(config, dataset, parent, int(state.step))
-    params = jax.device_get(state.params if state.ema_params is None else state.ema_params)
     outcome = {"steps": int(state.step), "seconds": round(time.monotonic() - started, 2)}
+    if selection is not None:
+        outcome |= {"best_step": selection.best_step, "best": selection.best}
+    if selection is not None and selection.keep_best:
+        params = selection.best_params(workdir)
+    else:
+        params = jax.device_get(state.params if state.ema_params is None else state.ema_params)
     with processes.together():
         try:
             if processes.is_first():
@@ -197,6 +216,8 @@ def train(
                 seen = seen_by_stage(workdir, config.stage, supervised, *ancestors(parent))
                 save_artifact(workdir / FILE_NAME, params, card, seen)
                 write_json(finished, outcome)
+                if selection is not None:
+                    selection.forget(workdir)
         except OSError as error:
             raise write_failure(workdir / FILE_NAME, error) from error
     return Result(workdir / FILE_NAME, **outcome)
@@ -218,6 +239,7 @@ def run_steps(
     alarm: CollapseAlarm,
     announce: Callable[[str], None],
     profile: InputProfile | None,
+    selection: Selection | None,
 ) -> TrainState:
     """Makes the remaining steps. Each: batch, step, metrics of the step before, checkpoint."""
     root_key = sharding.put_replicated_key(jax.random.key(config.seed), mesh)
@@ -260,11 +282,14 @@ def run_steps(
             scores = dict(evaluations[name].evaluate(params, mesh, step))
             scores["seconds"] = round(time.monotonic() - start, 3)
             record(step, {f"{name}_{key}": value for key, value in scores.items()})
+            if selection is not None and name == "validation":
+                selection.look(step, scores, params, writer.path.parent)
         clock = time.monotonic()
 
     if step == 0:
         measure([name for name, evaluation in evaluations.items() if evaluation.at_start])
-    while step < plan.total_steps:
+    enough = selection is not None and selection.exhausted
+    while step < plan.total_steps and not enough:
         ready = next(given)
         state, metrics = make_step(state, ready.batch, root_key, rate)
         step += 1
@@ -281,6 +306,13 @@ def run_steps(
         if due:
             read_pending()
             measure(due)
+        enough = selection is not None and selection.exhausted
+        if enough and not last and processes.is_first():
+            announce(
+                f"stopped early after step {step}: no better {selection.metric} than "
+                f"{selection.best:.4g} of step {selection.best_step}"
+            )
+        last = last or enough
         stopping = stop.agreed(step)
         if last or stopping or (step % (plan.checkpoint_steps or plan.total_steps) == 0):
             read_pending()
@@ -303,7 +335,7 @@ def examples_per_epoch(config: ConfigDict, dataset: Dataset) -> int:
     """What an epoch is counted in: images, or cases where batches are of cases."""
     if stream_mode(config) == "cases":
         return len(set(case_names(config.data, dataset.manifest)))
-    return len(dataset)
+    return dataset.examples
 
 
 def open_stream(
@@ -317,6 +349,8 @@ def open_stream(
         "seed": config.seed,
         "mode": mode,
         "cases": case_names(config.data, dataset.manifest) if mode == "cases" else None,
+        "bags": dataset.cases if mode == "bags" else None,
+        "strata": strata_of_examples(config, dataset),
         "workers": config.data.workers if dataset.decodes else 0,
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
@@ -350,18 +384,27 @@ def start_profile(
 def initial_state(
     config: ConfigDict, dataset: Dataset, built: Built, mesh: Mesh, parent: Artifact | None
 ) -> TrainState:
-    """State before the first step: random, with the parent's encoder where there is one."""
-    params = built.objective.init_params(config.seed, dataset.source.image_shape)
-    if parent is not None:
-        params = replace_parts(
-            params, parent, tuple(config.init_parts), tuple(config.dont_load)
-        )
+    """State before the first step."""
+    params = initial_params(config, built.objective, dataset.source.image_shape, parent)
     model_state = built.objective.init_state(config.seed, params)
     params, model_state = sharding.put_replicated((params, model_state), mesh)
     state = create_state(params, model_state, built.optimizer, ema=bool(config.ema_decay))
     # The counters too: what is not on the mesh has another type than what the first step returns,
     # and the step would be compiled twice.
     return sharding.put_replicated(state, mesh)
+
+
+def initial_params(
+    config: ConfigDict,
+    objective: Objective,
+    image_shape: tuple[int, int, int],
+    parent: Artifact | None,
+) -> Params:
+    """Random parameters, with the parent's encoder where there is one; numpy arrays."""
+    params = objective.init_params(config.seed, image_shape)
+    if parent is None:
+        return params
+    return replace_parts(params, parent, tuple(config.init_parts), tuple(config.dont_load))
 
 
 def ancestors(parent: Artifact | None) -> tuple[Seen | None, str | None]:

@@ -4,12 +4,15 @@ Parameter paths are joined by "/", e.g. `encoder/block1/unit01/a/group_norm/gamm
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from remedis_jax.errors import UserError
+from remedis_jax.models.freezing import frozen_mask, parameter_path, rate_multipliers
 from remedis_jax.training.schedules import Schedule
 
 # official-code (google-research/simclr): neither weight decay nor layer adaptation for these.
@@ -17,11 +20,6 @@ OFFICIAL_EXCLUDE = r"batch_normalization|bias|^head/"
 # The official expression misses the names of GroupNorm in BiT, so REMEDIS decays and adapts its
 # gamma and beta: `group_norm="as_official"`. "exclude" adds them to the exclusions.
 GROUP_NORM_CHOICES = ("as_official", "exclude")
-
-
-def parameter_path(path: tuple) -> str:
-    """"encoder/block1/..." of a path from `jax.tree_util.tree_map_with_path`."""
-    return "/".join(str(entry.key) for entry in path)
 
 
 def regex_mask(params: Any, exclude: str) -> Any:
@@ -57,6 +55,9 @@ def make_optimizer(
     trust_coefficient: float = 1e-3,
     clip_norm: float | None = None,
     excluded_rate: float = 1.0,
+    freeze: str = "",
+    layer_decay: float = 1.0,
+    head_only_steps: int = 0,
 ) -> optax.GradientTransformation:
     """An optimiser by name.
 
@@ -82,10 +83,15 @@ def make_optimizer(
         clip_norm: Global norm that gradients are clipped to before all else; None for no clipping.
         excluded_rate: What the rate of excluded parameters is multiplied by; 0.024 for Barlow
             Twins (authors-code: 0.0048 beside 0.2).
+        freeze: What is not trained and has no optimiser state, see `models.freezing.is_frozen`.
+        layer_decay: See `models.freezing.rate_multipliers`.
+        head_only_steps: For so many first steps the encoder gets no update.
 
     Raises:
-        UserError: Unknown name or choice.
+        UserError: Unknown name or choice, or a number out of range.
     """
+    if layer_decay <= 0:
+        raise UserError(f"optimizer.layer_decay is {layer_decay}.", "Use more than 0, e.g. 0.65.")
     pattern = exclusion_regex(exclude, group_norm)
 
     def mask(params):
@@ -125,6 +131,53 @@ def make_optimizer(
             return jax.tree.map(lambda included: not included, mask(params))
 
         optimizer = optax.chain(optimizer, optax.masked(optax.scale(excluded_rate), excluded))
-    if clip_norm is None:
+    if layer_decay != 1:
+        by_depth = _scale_by_tree(lambda params: rate_multipliers(params, "", layer_decay))
+        optimizer = optax.chain(optimizer, by_depth)
+    if head_only_steps:
+        optimizer = _hold_encoder(optimizer, head_only_steps)
+    if clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    if not freeze:
         return optimizer
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    # What is frozen gets neither state nor weight decay, nor a say in the norm that is clipped.
+    labels = {True: "frozen", False: "trained"}
+    return optax.partition(
+        {"trained": optimizer, "frozen": optax.set_to_zero()},
+        lambda params: jax.tree.map(labels.get, frozen_mask(params, freeze)),
+    )
+
+
+def _scale_by_tree(multipliers: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """Multiplies each update by its own number, which `multipliers` finds by the parameters."""
+
+    def update(updates, state, params):
+        return jax.tree.map(lambda u, m: u * m, updates, multipliers(params)), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _hold_encoder(
+    optimizer: optax.GradientTransformation, steps: int
+) -> optax.GradientTransformation:
+    """Neither gradient nor update for the encoder during the first steps.
+
+    Both: without gradient its momentum stays empty, and without update weight decay leaves it
+    alone.
+    """
+
+    def hold(tree, step):
+        on = (step >= steps).astype(jnp.float32)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: x if parameter_path(path).startswith("head/") else x * on, tree
+        )
+
+    def init(params):
+        return jnp.zeros((), jnp.int32), optimizer.init(params)
+
+    def update(updates, state, params=None):
+        step, inner = state
+        updates, inner = optimizer.update(hold(updates, step), inner, params)
+        return hold(updates, step), (step + 1, inner)
+
+    return optax.GradientTransformation(init, update)

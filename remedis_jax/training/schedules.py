@@ -81,6 +81,11 @@ def bit_hyperrule_steps(num_examples: int) -> tuple[int, int, int, int, int]:
     return _HYPERRULE[bisect.bisect_right(sizes, num_examples)][1]
 
 
+def bit_hyperrule_mixup(num_examples: int) -> float:
+    """BiT-HyperRule's alpha of mixup: 0.1 from 20,000 images on, none below (big_transfer)."""
+    return 0.1 if num_examples >= _HYPERRULE[0][0] else 0.0
+
+
 def bit_steps(peak: float, boundaries: tuple[int, ...]) -> Schedule:
     """BiT's schedule: linear warm-up from 0, then a tenth of the rate after each boundary.
 

@@ -28,11 +28,11 @@ from safetensors.numpy import save_file
 
 from remedis_jax.data.seen_stages import Seen
 from remedis_jax.errors import UserError
+from remedis_jax.models.case_head import case_head_shapes, head_spec
 from remedis_jax.weights.architecture import (
     check_shapes,
     encoder_shapes,
     encoder_spec,
-    head_shapes,
 )
 from remedis_jax.weights.contract import Contract
 from remedis_jax.weights.file_kinds import refuse_other_kinds
@@ -388,7 +388,7 @@ def _check_against_card(
         contract = Contract.from_json(card["preprocessing"])
         head = card["head"]
         if head is not None:
-            expected["head"] = head_shapes(spec, len(head["classes"]))
+            expected["head"] = case_head_shapes(head_spec(head), spec.output_dim)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: the card is incomplete ({error!r}).", "Make the artefact again."

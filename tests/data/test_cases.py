@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from remedis_jax.data import InMemorySource
-from remedis_jax.data.dataset import case_names, open_training
+from remedis_jax.data.cases import case_names
+from remedis_jax.data.dataset import open_training
 from remedis_jax.data.pipeline import TrainStream
 from remedis_jax.errors import UserError
 from remedis_jax.objectives.nt_xent import nt_xent

@@ -14,6 +14,7 @@ import pytest
 
 from remedis_jax.data import InMemorySource, ManifestSource
 from remedis_jax.data import pipeline as pipeline_module
+from remedis_jax.data.orders import CaseOrder
 from remedis_jax.data.pipeline import TrainStream, eval_batches
 from remedis_jax.errors import RunFailed, UserError
 
@@ -168,7 +169,7 @@ def test_deep_images_stay_deep():
 def test_cases_are_numbered_in_the_order_of_their_names(source):
     """Not in that of their first images, so that a run can go on with the rows in another order."""
     names = ["b", "B", "10", "9", "é", "a b", "a"]
-    order = pipeline_module._CaseOrder(names, 7, 0)
+    order = CaseOrder(names, 7, 0)
     assert [names[i] for i in order._images] == sorted(names)
 
 

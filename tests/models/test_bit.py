@@ -17,13 +17,14 @@ from remedis_jax.models.bit import (
     standardise,
     to_bit_input,
 )
+from remedis_jax.models.case_head import CaseHead, HeadSpec
 from remedis_jax.models.conv import conv2d
-from remedis_jax.models.heads import Classifier
 from remedis_jax.models.parameters import initialise
 from remedis_jax.weights.artifact import flatten, unflatten
 from tests.golden import bit_case
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bit.npz"
+HEAD = CaseHead(HeadSpec(bit_case.CLASSES))
 
 
 def golden_params(spec: BiTSpec) -> dict:
@@ -32,7 +33,7 @@ def golden_params(spec: BiTSpec) -> dict:
     encoder = jax.eval_shape(lambda x: BiT(spec).init(jax.random.key(0), x), image)["params"]
     feature = jax.ShapeDtypeStruct((1, spec.output_dim), jnp.float32)
     head = jax.eval_shape(
-        lambda x: Classifier(bit_case.CLASSES).init(jax.random.key(0), x), feature
+        lambda x: HEAD.init(jax.random.key(0), x[:, None], jnp.ones((1, 1), bool)), feature
     )["params"]
     shapes = {"encoder": encoder, "head": head}
     leaves = jax.tree_util.tree_leaves_with_path(shapes)
@@ -49,7 +50,8 @@ def r50x1():
     def logits(images):
         with jax.default_matmul_precision("highest"):
             features = BiT(spec).apply({"params": params["encoder"]}, images)
-            return Classifier(bit_case.CLASSES).apply({"params": params["head"]}, features)
+            mask = jnp.ones_like(features[:, :1], bool)
+            return HEAD.apply({"params": params["head"]}, features[:, None], mask)
 
     return logits
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import BiT, to_bit_input
-from remedis_jax.models.heads import Classifier
+from remedis_jax.models.case_head import CaseHead, head_spec
 from remedis_jax.weights.architecture import encoder_spec
 from remedis_jax.weights.artifact import Artifact
 from remedis_jax.weights.contract import Contract
@@ -43,6 +43,12 @@ def network_function(card: Mapping[str, Any]) -> Callable[[Any, jax.Array], dict
         raise UserError(
             f"The card's head is of kind {head['kind']!r}.", f"Known are {' and '.join(KINDS)}."
         )
+    if head is not None and not head_spec(head).is_plain:
+        raise UserError(
+            "This classifier is no linear layer on the features of single images, which is what "
+            "exports hold.",
+            "Export the weights that it was fine-tuned from, or save them without head.",
+        )
 
     def outputs(params: Any, images: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
@@ -51,8 +57,9 @@ def network_function(card: Mapping[str, Any]) -> Callable[[Any, jax.Array], dict
             features = BiT(spec).apply(encoder, view)
             if head is None:
                 return {"features": features}
-            classifier = Classifier(len(head["classes"]))
-            logits = classifier.apply({"params": params["head"]}, features)
+            mask = jnp.ones_like(features[:, :1], bool)
+            classifier = CaseHead(head_spec(head))
+            logits = classifier.apply({"params": params["head"]}, features[:, None], mask)
         scaled = logits / temperature(head)
         squash = jax.nn.softmax if head["kind"] == "softmax" else jax.nn.sigmoid
         return {"features": features, "logits": logits, "probabilities": squash(scaled)}
