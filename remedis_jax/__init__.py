@@ -1,8 +1,8 @@
 """remedis_jax: medical imaging with few labels, by self-supervision (REMEDIS) in JAX.
 
-`check_data`, `split`, `cache`, `train`, `evaluate`, `calibrate`, `embed`, `write_report` and
-`run_experiment` do what the commands `check-data`, `split`, `cache`, `train`, `evaluate`,
-`calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
+`check_data`, `split`, `cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`,
+`write_report` and `run_experiment` do what the commands `check-data`, `split`, `cache`, `train`,
+`finetune`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
 loaded at first use, so that `import remedis_jax` costs nothing.
 """
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_data",
     "embed",
     "evaluate",
+    "finetune",
     "load",
     "run_experiment",
     "split",

@@ -9,6 +9,7 @@ Each function imports what it needs when it is called.
 
 from remedis_jax.api.data import cache, check_data, split
 from remedis_jax.api.features import embed, load
+from remedis_jax.api.finetuning import finetune
 from remedis_jax.api.judging import calibrate, data_config, evaluate, write_report
 from remedis_jax.api.training import run_experiment, train
 
@@ -19,6 +20,7 @@ __all__ = [
     "data_config",
     "embed",
     "evaluate",
+    "finetune",
     "load",
     "run_experiment",
     "split",

@@ -21,6 +21,7 @@ def evaluate(
     where: Mapping[str, Any] | None = None,
     aggregate: str | None = None,
     label_policy: str | None = None,
+    allow_outside: bool = False,
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda line: None,
     show: bool = False,
@@ -33,11 +34,13 @@ def evaluate(
         weights: As for `load`.
         out: Folder for `predictions.csv`, `metrics.json` and the report.
         columns: Other column names than those that the weights were trained with: `image`,
-            `group`, `label`, `site`, `split`; "" for a column that this manifest lacks.
+            `group`, `label`, `site`, `split`, `case`, `view`; "" for a column that this manifest
+            lacks.
         where: Only rows with these values, e.g. {"site": "B", "split": "test"}.
         aggregate: "patient:mean", "patient:max" or "patient:noisy-or" to score patients as well.
         label_policy: What uncertain and empty labels are, see `data.label_policy.parse_policy`;
             None for what the weights were trained with.
+        allow_outside: Accept images outside the manifest's folder.
         progress: Called with (done, total).
         announce: Called with lines for the user.
         show: Also print the tables of the report.
@@ -54,7 +57,7 @@ def evaluate(
     from remedis_jax.data.dataset import open_rows, without
     from remedis_jax.data.label_counts import treatment_counts, write_counts
     from remedis_jax.data.label_policy import LabelPolicy
-    from remedis_jax.evaluation.aggregate import parse_aggregate
+    from remedis_jax.evaluation.aggregate import parse_aggregate, require_possible
     from remedis_jax.evaluation.guard import Rules, guard
     from remedis_jax.evaluation.predict import predictions_of
     from remedis_jax.evaluation.predictions import write_predictions
@@ -71,8 +74,9 @@ def evaluate(
             "Fine-tune it first, with config.init set to it.",
         )
     data = data_config(artifact.card, manifest, columns or {}, label_policy)
+    data.allow_outside = allow_outside
     if aggregate:
-        parse_aggregate(aggregate)
+        require_possible(parse_aggregate(aggregate), head["kind"])
         if not data.group:
             raise UserError(
                 "No column names the patients whose images are to be taken together.",
@@ -150,6 +154,11 @@ def calibrate(
         raise UserError(
             f"{artifact.path} comes from {card['stage']} and has no classifier.",
             "Calibrate weights that were fine-tuned.",
+        )
+    if head["kind"] == "survival":
+        raise UserError(
+            f"{artifact.path} predicts the risk of survival, which is no class probability.",
+            "Temperature scaling is for classes and findings; evaluate these weights as they are.",
         )
     data = data_config(card, manifest, columns or {})
     if not (data.labels or data.readers):

@@ -18,6 +18,7 @@ from remedis_jax.cli import (
     embed,
     evaluate,
     export,
+    finetune,
     import_weights,
     models,
     prepare,
@@ -41,6 +42,7 @@ app.command()(prepare.prepare)
 app.command()(check_data.check_data)
 app.command()(split.split)
 app.command()(train.train)
+app.command()(finetune.finetune)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(embed.embed)

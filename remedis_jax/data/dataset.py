@@ -60,6 +60,15 @@ class Dataset:
         return self.labels[self.cases.first_image]
 
     @property
+    def example_groups(self) -> np.ndarray:
+        """Group of each example, text; where no column names groups, each is its own."""
+        if self.cases is None:
+            return self.manifest.groups
+        if self.manifest.columns.group is None:
+            return self.cases.names
+        return self.manifest.groups[self.cases.first_image]
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.spec.classes if self.spec else ()
 

@@ -35,12 +35,15 @@ class Settings:
         near_duplicates: So do groups with pictures whose fingerprints differ in so many bits or
             fewer; -1 looks for equal files only.
         overwrite: Replace files that hold another split.
+        absolute: Name images that lie outside of the split's folder by their absolute paths,
+            instead of refusing them; reading needs `allow_outside` then.
     """
 
     column: str = "split"
     keep_duplicates_together: bool = True
     near_duplicates: int = -1
     overwrite: bool = False
+    absolute: bool = False
 
     def __post_init__(self) -> None:
         if self.near_duplicates >= 0 and not self.keep_duplicates_together:
@@ -101,7 +104,9 @@ def split_manifest(
         path = target if len(seeds) == 1 else seed_path(target, seed)
         part = draw_split(manifest, units, rules, seed)
         drawn[path] = split_contents(manifest, part, rules)
-        files[path] = split_table(manifest, part, settings.column, path)
+        files[path] = split_table(
+            manifest, part, settings.column, path, absolute=settings.absolute
+        )
         files[record_path(path)] = split_record(
             manifest, files[path], {"seed": seed} | said, drawn[path]
         )
@@ -122,7 +127,9 @@ def seed_path(path: Path, seed: int) -> Path:
     return path.with_name(f"{path.stem}_{seed}{path.suffix}")
 
 
-def split_table(manifest: Manifest, part: np.ndarray, column: str, path: Path) -> bytes:
+def split_table(
+    manifest: Manifest, part: np.ndarray, column: str, path: Path, *, absolute: bool = False
+) -> bytes:
     """The CSV file, in UTF-8.
 
     Args:
@@ -130,6 +137,7 @@ def split_table(manifest: Manifest, part: np.ndarray, column: str, path: Path) -
         part: Name of each image's part, text [N].
         column: To be called so.
         path: Where it is going to lie; image paths are written relative to its folder.
+        absolute: See `Settings`.
 
     Raises:
         UserError: The images are no files, the column exists, or an image would lie outside of
@@ -146,7 +154,7 @@ def split_table(manifest: Manifest, part: np.ndarray, column: str, path: Path) -
             "Choose another name with --column, or take the column out.",
         )
     table = manifest.table.copy()
-    table[manifest.columns.image] = _moved(manifest, path)
+    table[manifest.columns.image] = _moved(manifest, path, absolute)
     table[column] = part
     return table.to_csv(index=False, lineterminator="\n").encode()
 
@@ -214,7 +222,7 @@ def _require_files(manifest: Manifest) -> None:
         )
 
 
-def _moved(manifest: Manifest, path: Path) -> list[str]:
+def _moved(manifest: Manifest, path: Path, absolute: bool) -> list[str]:
     """The image names as they are called from the folder of `path`."""
     here, there = Path(manifest.store.folder).resolve(), path.absolute().parent.resolve()
     if here == there:
@@ -225,6 +233,8 @@ def _moved(manifest: Manifest, path: Path) -> list[str]:
         for name in manifest.images
     ]
     outside = [name for name in moved if PurePosixPath(name).parts[:1] == ("..",)]
+    if outside and absolute:
+        return [(here / name).as_posix() for name in manifest.images]
     if outside:
         raise UserError(
             f"{path}: {len(outside):,} image(s) would lie outside of its folder:"

@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 
 from remedis_jax.data.checking import StageCheck
 from remedis_jax.data.dataset import Dataset, open_evaluation, open_training
-from remedis_jax.data.scorable import require_scorable
 from remedis_jax.data.sources import InMemorySource
 from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, check_metric
 from remedis_jax.evaluation.predict import features_of
+from remedis_jax.evaluation.scorable import require_scorable
 from remedis_jax.evaluation.validation import validation_evaluator
 from remedis_jax.objectives.supervised import label_kind
 from remedis_jax.training import processes
@@ -67,9 +67,13 @@ def finetune(
         where = config.data.validation.to_dict()
         validation = open_evaluation(config.data, dataset.spec, where, skip)
         if selection is not None:
-            horizon = float(config.objective.horizon)
             require_scorable(
-                validation.example_labels, dataset.spec, "the validation rows", horizon=horizon
+                validation.example_labels,
+                dataset.spec,
+                "the validation rows",
+                groups=validation.example_groups,
+                metric=selection.metric.removeprefix("validation_"),
+                horizon=float(config.objective.horizon),
             )
     _say_what_is_lost(skip, dataset, announce)
     if makes_features_once(config) and not (Path(workdir) / "result.json").is_file():

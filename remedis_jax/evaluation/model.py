@@ -131,13 +131,17 @@ class Model:
     def predict(
         self, images: Images, *, batch_size: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
-        """Probabilities of the classes; images as for `embed`.
+        """Probabilities of the classes, or the risk; images as for `embed`.
+
+        Every image is judged by itself, also by a classifier of cases; `remedis_jax.evaluate`
+        takes the images of a case together.
 
         Returns:
             float32 [N, len(classes)], calibrated where `self.calibrated`.
 
         Raises:
-            UserError: There is no classifier, or an image breaks the contract.
+            UserError: There is no classifier, or one that reads several views of a case together;
+                or an image breaks the contract.
         """
         forward = classifier_of(self.card, self.mesh)
         return self._through(

@@ -338,8 +338,7 @@ def table_of(dataset: Dataset, head: dict[str, Any], p: np.ndarray) -> pd.DataFr
         head["kind"],
         tuple(head["classes"]),
         images=manifest.images if cases is None else cases.names,
-        # A case without group is its own, as an image is.
-        groups=cases.names if cases is not None and not columns.group else manifest.groups[rows],
+        groups=dataset.example_groups,
         site=column(columns.site),
         split=column(columns.split),
         y=y,

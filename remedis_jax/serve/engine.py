@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from remedis_jax.errors import UserError
 from remedis_jax.evaluation.model import Model, embedder
 from remedis_jax.evaluation.predict import classifier_of
 from remedis_jax.training.sharding import put_batch
@@ -18,6 +19,9 @@ class Engine:
 
     Args:
         model: As from `remedis_jax.load`.
+
+    Raises:
+        UserError: The classifier reads several views of a case, or predicts a risk.
 
     Attributes:
         model: The same.
@@ -34,6 +38,12 @@ class Engine:
         self._forward: dict[str, Callable[[jax.Array], jax.Array]] = {
             "embed": lambda images: embed(model.params["encoder"], images)
         }
+        if model.kind == "survival":
+            raise UserError(
+                "These weights predict a risk over time, and the service answers with "
+                "probabilities of classes.",
+                "Predict with remedis evaluate, or serve the weights that they were tuned from.",
+            )
         if model.classes:
             predict = classifier_of(model.card, model.mesh)
             self._forward["predict"] = lambda images: predict(model.params, images)

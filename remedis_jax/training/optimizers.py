@@ -160,10 +160,10 @@ def _scale_by_tree(multipliers: Callable[[Any], Any]) -> optax.GradientTransform
 def _hold_encoder(
     optimizer: optax.GradientTransformation, steps: int
 ) -> optax.GradientTransformation:
-    """Neither gradient nor update for the encoder during the first steps.
+    """No update for the encoder during the first steps, and nothing in its momentum.
 
-    Both: without gradient its momentum stays empty, and without update weight decay leaves it
-    alone.
+    The optimiser is shown gradients and parameters of zero, so that neither those nor weight decay
+    gather in its state.
     """
 
     def hold(tree, step):
@@ -175,9 +175,9 @@ def _hold_encoder(
     def init(params):
         return jnp.zeros((), jnp.int32), optimizer.init(params)
 
-    def update(updates, state, params=None):
+    def update(updates, state, params):
         step, inner = state
-        updates, inner = optimizer.update(hold(updates, step), inner, params)
+        updates, inner = optimizer.update(hold(updates, step), inner, hold(params, step))
         return hold(updates, step), (step + 1, inner)
 
     return optax.GradientTransformation(init, update)
