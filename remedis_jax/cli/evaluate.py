@@ -23,7 +23,10 @@ def evaluate(
     image: Annotated[str | None, typer.Option(help="Column of the image path.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the patient, or '' .")] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column(s) of the label, or '' to predict only.")
+        str | None,
+        typer.Option(
+            help="Column(s) of the label, of survival TIME,EVENT; or '' to predict only."
+        ),
     ] = None,
     site: Annotated[str | None, typer.Option(help="Column of the site, or ''.")] = None,
     split: Annotated[str | None, typer.Option(help="Column of the split, or ''.")] = None,
@@ -31,8 +34,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Score patients (the groups) too, by patient:mean, patient:max or "
-            "patient:noisy-or of their images' probabilities. If left out by the mean, where "
-            "patients have several images."
+            "patient:noisy-or (not of survival) of their images' probabilities. If left out by "
+            "the mean, where patients have several images."
         ),
     ] = None,
     label_policy: Annotated[

@@ -13,6 +13,7 @@ from remedis_jax.data.label_policy import LabelPolicy, Treatment
 from remedis_jax.data.labels import UNKNOWN, LabelSpec, encode_labels, hard_labels
 from remedis_jax.data.manifest import Manifest
 from remedis_jax.data.readers import class_numbers, reader_votes
+from remedis_jax.data.survival_labels import survival_cells
 from remedis_jax.errors import RunFailed, UserError
 
 FILE_NAME = "label_treatment.json"
@@ -35,7 +36,9 @@ def treatment_counts(
         `soft_value`). Of a class: `label`, `images`, and with readers or shares `mean_share`.
         softmax also has `blank` (images without a label) and `blank_as`; readers and shares `ties`
         (images that are trained on and not scored), readers `readers` (column -> images read) and
-        `disagreements` (images that were not named the same by all who read them).
+        `disagreements` (images that were not named the same by all who read them). Of survival,
+        one record: `label` and `time` (the columns), `events`, `censored`, and `median_time` and
+        `last_time` of both, in the unit of the column (None without a label).
 
     Raises:
         UserError: A cell is not a label.
@@ -46,6 +49,8 @@ def treatment_counts(
             for name, column in zip(spec.classes, spec.columns, strict=True)
         ]
         return {"kind": spec.kind, "images": len(manifest), "labels": labels}
+    if spec.kind == "survival":
+        return _survival(manifest, spec, policy)
     usual = LabelPolicy(Treatment(blank="ignore"))
     encoded = encode_labels(manifest, spec, usual, require_all_classes=False)
     hard = hard_labels(encoded, spec)
@@ -71,7 +76,7 @@ def treatment_counts(
 
 
 def policy_table(counts: Mapping[str, Any]) -> pd.DataFrame:
-    """What `treatment_counts` found, as text: one row per class or finding."""
+    """What `treatment_counts` found, as text: one row per class or finding, or the event."""
     rows = []
     for record in counts["labels"]:
         if counts["kind"] == "sigmoid":
@@ -83,6 +88,15 @@ def policy_table(counts: Mapping[str, Any]) -> pd.DataFrame:
                 "Uncertain taken as": _uncertain_words(record),
                 "Blank": f"{record['blank']:,}",
                 "Blank taken as": _BLANK_WORDS[record["blank_as"]] if record["blank"] else "",
+            }
+        elif counts["kind"] == "survival":
+            row = {
+                "Label": record["label"],
+                "Events": f"{record['events']:,}",
+                "Censored": f"{record['censored']:,}",
+                "Time": record["time"],
+                "Median time": _time_words(record["median_time"]),
+                "Last time": _time_words(record["last_time"]),
             }
         else:
             row = {"Label": record["label"], "Images": f"{record['images']:,}"}
@@ -159,6 +173,26 @@ def _uncertain_words(record: Mapping[str, Any]) -> str:
     if record["uncertain_as"] == "soft":
         return f"{record['soft_value']:g}"
     return _UNCERTAIN_WORDS[record["uncertain_as"]]
+
+
+def _time_words(time: float | None) -> str:
+    return "" if time is None else f"{time:g}"
+
+
+def _survival(manifest: Manifest, spec: LabelSpec, policy: LabelPolicy) -> dict[str, Any]:
+    cells = survival_cells(manifest, spec.columns)
+    empty = np.isnan(cells[:, 0])
+    time, event = cells[~empty].T
+    record = {
+        "label": spec.columns[1],
+        "time": spec.columns[0],
+        "events": int((event == 1).sum()),
+        "censored": int((event == 0).sum()),
+        "median_time": float(np.median(time)) if len(time) else None,
+        "last_time": float(time.max()) if len(time) else None,
+    }
+    counts = {"kind": spec.kind, "images": len(manifest), "labels": [record]}
+    return counts | {"blank": int(empty.sum()), "blank_as": _blank_as(policy.usual, empty)}
 
 
 def _finding(name: str, values: np.ndarray, treatment: Treatment) -> dict[str, Any]:

@@ -1,88 +1,30 @@
 """Label cells become arrays, and every cell that is not a label is named.
 
-Two kinds. 'softmax': each image has exactly one of the classes. One column says which; or several
+Three kinds. 'softmax': each image has exactly one of the classes. One column says which; or several
 readers name one each, and the label is the share of their votes; or there is a column of numbers
 per class that sum to 1. 'sigmoid': one column per class, each holding 1, 0, nothing, or (in
 radiology, as CheXpert writes it: Irvin et al. 2019, arXiv:1901.07031) -1 for a report that is
-uncertain. What the last two are taken for is `data.label_policy`.
+uncertain. What the last two are taken for is `data.label_policy`. 'survival': one column holds a
+time and one whether the event was then: `data.survival_labels`.
 """
 
-import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
 from remedis_jax.data.binary_labels import encode_finding, refuse_rows
 from remedis_jax.data.label_policy import LabelPolicy
+from remedis_jax.data.label_spec import Kind, LabelSpec
 from remedis_jax.data.manifest import Manifest, require_columns
 from remedis_jax.data.messages import first_few
 from remedis_jax.data.readers import class_numbers, parse_shares, vote_shares
+from remedis_jax.data.survival_labels import RISK, encode_survival
 from remedis_jax.errors import UserError
 
-Kind = Literal["softmax", "sigmoid"]
 UNKNOWN = -1  # of a class
 _USUAL = LabelPolicy()
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelSpec:
-    """What a model predicts.
-
-    Attributes:
-        kind: 'softmax' (exactly one class) or 'sigmoid' (each class by itself).
-        classes: Their names, in the order of the model's outputs.
-        columns: The label columns. softmax: one with the class, or one per reader, or one per
-            class with its share; sigmoid: one per class.
-        readers: Whether the columns are readers who name a class each.
-    """
-
-    kind: Kind
-    classes: tuple[str, ...]
-    columns: tuple[str, ...]
-    readers: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("softmax", "sigmoid"):
-            raise UserError(
-                f"label kind {self.kind!r} is unknown.", "Choose 'softmax' or 'sigmoid'."
-            )
-        if len(set(self.classes)) != len(self.classes):
-            raise UserError(f"the classes {self.classes} are not distinct.", "Name each one once.")
-        if self.readers and self.kind == "sigmoid":
-            raise UserError(
-                f"the readers {self.columns} name one class each, which is not 'sigmoid'.",
-                "Choose 'softmax', or leave the readers out.",
-            )
-        if self.kind == "softmax" and len(self.classes) < 2:
-            raise UserError(
-                f"column {self.columns[0]!r} holds one class only: {self.classes}.",
-                "A classifier needs two classes or more.",
-            )
-        per_class = self.kind == "sigmoid" or (len(self.columns) > 1 and not self.readers)
-        if per_class and len(self.columns) != len(self.classes):
-            raise UserError(
-                f"{self.kind} has {len(self.columns)} columns for {len(self.classes)} classes.",
-                "Name one column per class, or for 'softmax' one column of class names.",
-            )
-
-    @classmethod
-    def of(
-        cls,
-        kind: Kind,
-        classes: Sequence[str],
-        labels: Sequence[str],
-        readers: Sequence[str] = (),
-    ) -> "LabelSpec":
-        """What the keys `labels` and `readers` of a config mean for a classifier of `classes`."""
-        return cls(kind, tuple(classes), tuple(readers or labels), bool(readers))
-
-    @property
-    def is_soft(self) -> bool:
-        """Whether an image has a share of every class rather than one of them."""
-        return self.kind == "softmax" and (self.readers or len(self.columns) > 1)
 
 
 def infer_label_spec(
@@ -98,13 +40,13 @@ def infer_label_spec(
     they hold the share of each class instead. One column is 'softmax' over the values found in it,
     in numerical order where all of them are numbers and else in alphabetical order, unless `kind`
     says 'sigmoid'; and so are the columns of readers together. A value that looks like a slip of
-    another is refused; naming the classes settles the matter.
+    another is refused; naming the classes settles the matter. 'survival' is never inferred.
 
     Args:
         manifest: All the data that share the classes: training, validation and test together, so
             that a class absent from one of them keeps its place.
         columns: The label columns; the manifest's own if None.
-        kind: 'softmax' or 'sigmoid'; inferred if None.
+        kind: 'softmax', 'sigmoid' or 'survival'; inferred if None.
         classes: The classes in their order; inferred if None.
         readers: Columns of readers who name a class each, in place of `columns`.
 
@@ -119,10 +61,13 @@ def infer_label_spec(
     require_columns(manifest.table.columns, columns, manifest.path)
     if kind is None:
         kind = "softmax" if len(columns) == 1 else "sigmoid"
+    if classes is None and kind == "survival":
+        classes = (RISK,)
     if classes is None and kind == "softmax" and (readers or len(columns) == 1):
         cells = {name: [cell.strip() for cell in manifest.column(name)] for name in columns}
         counts = sum(map(Counter, cells.values()), Counter())
         counts.pop("", None)
+        _refuse_fewer_than_two(manifest, columns, counts)
         _refuse_misspelt_classes(manifest, cells, counts)
         classes = _in_order(counts)
     classes = columns if classes is None else tuple(classes)
@@ -146,10 +91,12 @@ def encode_labels(
         require_all_classes: For training: refuse data in which a class has no image (sigmoid: no
             positive or no negative one). False to evaluate: a test site may lack a class, and a
             column without a single label is of a finding that nobody looked for, not an error.
+            survival: whether an event is required.
 
     Returns:
         softmax: int32 [N] in [0, K), -1 where unknown; with readers or shares float32 [N, K], rows
         that sum to 1, or nan where unknown. sigmoid: float32 [N, K] in [0, 1], nan where unknown.
+        survival: float32 [N, 2], the time and the event as 1 or 0, nan where unknown.
 
     Raises:
         UserError: A cell is not a label (with its row), is empty or uncertain where that is an
@@ -164,6 +111,8 @@ def encode_labels(
             ],
             axis=1,
         )
+    elif spec.kind == "survival":
+        labels = encode_survival(manifest, spec.columns, policy, require_all_classes)
     else:
         labels = _encode_softmax(manifest, spec, policy, require_all_classes)
     if require_all_classes:
@@ -182,8 +131,11 @@ def hard_labels(labels: np.ndarray, spec: LabelSpec) -> np.ndarray:
         spec: What they mean.
 
     Returns:
-        softmax: int32 [N], -1 where unknown. sigmoid: float32 [N, K] of 0, 1 and nan.
+        softmax: int32 [N], -1 where unknown. sigmoid: float32 [N, K] of 0, 1 and nan. survival: as
+        they are.
     """
+    if spec.kind == "survival":
+        return labels
     if spec.kind == "sigmoid":
         return np.where((labels == 0) | (labels == 1), labels, np.float32(np.nan))
     if labels.ndim == 1:
@@ -197,14 +149,15 @@ def strata_of(labels: np.ndarray, spec: LabelSpec) -> list[str]:
     """What images are stratified by where a share of them is drawn, text [N].
 
     softmax: the class; of equal shares the first. sigmoid: the first finding, '1' or '0'; what is
-    unknown counts as '0'.
+    unknown counts as '0'. survival: the event, likewise.
 
     Args:
         labels: As from `encode_labels`.
         spec: What they mean.
     """
-    if spec.kind == "sigmoid":
-        return [str(int(value)) for value in labels[:, 0] == 1]
+    if spec.kind != "softmax":
+        column = {"sigmoid": 0, "survival": 1}[spec.kind]
+        return [str(int(value)) for value in labels[:, column] == 1]
     return [str(k) for k in (labels if labels.ndim == 1 else labels.argmax(axis=1))]
 
 
@@ -213,6 +166,20 @@ def _in_order(values: Iterable[str]) -> list[str]:
         return sorted(values, key=float)
     except ValueError:
         return sorted(values)
+
+
+def _refuse_fewer_than_two(
+    manifest: Manifest, columns: Sequence[str], counts: Mapping[str, int]
+) -> None:
+    """Refuses columns of a class that are empty, or hold a single one."""
+    if len(counts) < 2:
+        names = ", ".join(map(repr, columns))
+        found = [f"holds one class only, {name!r} ({n:,} cells)" for name, n in counts.items()]
+        raise UserError(
+            f"{manifest.path}: label column {names} {(found or ['is empty'])[0]} among"
+            f" {len(manifest):,} row(s).",
+            "A classifier needs two classes or more; check whether the column is the right one.",
+        )
 
 
 def _refuse_misspelt_classes(
@@ -267,6 +234,15 @@ def _encode_softmax(
 
 
 def _require_all_classes(manifest: Manifest, spec: LabelSpec, labels: np.ndarray) -> None:
+    if spec.kind == "survival":
+        if not labels[:, 1].any():
+            raise UserError(
+                f"{manifest.path}: no event (1) in column {spec.columns[1]!r} among"
+                f" {len(manifest):,} rows.",
+                "Without events nothing can be learnt of when they come: add data, or check"
+                " whether the column is the right one.",
+            )
+        return
     if spec.kind == "softmax":
         if labels.ndim == 1:
             counts = np.bincount(labels, minlength=len(spec.classes))

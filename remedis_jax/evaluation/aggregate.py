@@ -7,7 +7,8 @@ independent (Pearl 1988, Probabilistic Reasoning in Intelligent Systems, section
 Of two classes, and of findings, a patient is positive if any of his images is: ours, as
 `data.splits.group_strata` has it. Of more classes all his images have to agree; a patient whose
 images do not is left out, see `disagreeing`. Images whose label is unknown have no say in the
-label.
+label. Of survival all have to agree likewise, and the risk, which is no probability, has a mean and
+a maximum only.
 """
 
 import dataclasses
@@ -17,9 +18,9 @@ import numpy as np
 
 from remedis_jax.data.messages import did_you_mean, first_few
 from remedis_jax.errors import UserError
-from remedis_jax.evaluation.predictions import Predictions
+from remedis_jax.evaluation.predictions import Kind, Predictions
 
-MEAN = "mean"
+MEAN, NOISY_OR = "mean", "noisy-or"
 # 'group' is the name of the column's role, 'patient' of what mostly stands in it.
 ROLES = ("patient", "group")
 
@@ -40,6 +41,19 @@ def parse_aggregate(text: str) -> str:
     return how
 
 
+def require_possible(how: str, kind: Kind) -> None:
+    """Refuses a way to put scores together that scores of the kind do not have.
+
+    Raises:
+        UserError: It is 'noisy-or' of survival.
+    """
+    if kind == "survival" and how == NOISY_OR:
+        raise UserError(
+            f"{how} puts probabilities together, and the risk of survival is none.",
+            f"Use {ROLES[0]}:{MEAN} or {ROLES[0]}:max.",
+        )
+
+
 def aggregate(predictions: Predictions, how: str = MEAN, *, strict: bool = False) -> Predictions:
     """One row per group.
 
@@ -54,12 +68,15 @@ def aggregate(predictions: Predictions, how: str = MEAN, *, strict: bool = False
         The groups in sorted order, those of `disagreeing` left out; `images` are their names.
 
     Raises:
-        UserError: `strict`, and there are such groups.
+        UserError: `strict`, and there are such groups; or 'noisy-or' of survival.
     """
+    require_possible(how, predictions.kind)
     mixed = disagreeing(predictions)
     if strict and len(mixed):
         raise UserError(
-            f"{len(mixed):,} patients have images with different labels: {first_few(list(mixed))}.",
+            f"{len(mixed):,} patients have images with different"
+            f" {'times or events' if predictions.kind == 'survival' else 'labels'}:"
+            f" {first_few(list(mixed))}.",
             "Score by image, or give each patient one label.",
         )
     names, index = np.unique(predictions.groups, return_inverse=True)
@@ -84,16 +101,23 @@ def aggregate(predictions: Predictions, how: str = MEAN, *, strict: bool = False
 
 
 def disagreeing(predictions: Predictions) -> np.ndarray:
-    """The groups whose images are of several classes, of more than two; sorted text [M]."""
+    """The groups whose images are of several classes, of more than two, or differ in time or
+    event; sorted text [M].
+    """
     if predictions.kind == "sigmoid" or predictions.is_binary:
         return np.array([], str)
-    pairs = {(group, k) for group, k in zip(predictions.groups, predictions.y, strict=True)}
+    labels = map(tuple, predictions.y) if predictions.kind == "survival" else predictions.y
+    pairs = set(zip(predictions.groups, labels, strict=True))
     names, counts = np.unique([group for group, _ in pairs], return_counts=True)
     return names[counts > 1] if len(pairs) else np.array([], str)
 
 
 def _labels(predictions: Predictions, index: np.ndarray, groups: int) -> np.ndarray:
     y = predictions.y
+    if predictions.kind == "survival":
+        label = np.zeros((groups, 2))
+        label[index] = y
+        return label
     if predictions.kind == "softmax":
         if predictions.is_binary:
             k = predictions.positive_index
@@ -114,7 +138,7 @@ def _mean(p: np.ndarray, index: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _maximum(p: np.ndarray, index: np.ndarray, groups: int) -> np.ndarray:
-    most = np.zeros(groups)
+    most = np.full(groups, -np.inf)  # a risk may be negative
     np.maximum.at(most, index, p)
     return most
 
@@ -131,5 +155,5 @@ def _noisy_or(p: np.ndarray, index: np.ndarray, groups: int) -> np.ndarray:
 _COMBINE: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     MEAN: _mean,
     "max": _maximum,
-    "noisy-or": _noisy_or,
+    NOISY_OR: _noisy_or,
 }

@@ -251,6 +251,11 @@ def require_same_images(a: Predictions, b: Predictions) -> None:
             f"{b.kind} {b.classes}.",
             "Give both the same classes in the same order.",
         )
+    if a.horizon != b.horizon:
+        raise UserError(
+            f"the predictions have the horizons {a.horizon:g} and {b.horizon:g}.",
+            "Predict both for one horizon.",
+        )
     for what, of_a, of_b in (
         ("patients", a.groups[order_a], b.groups[order_b]),
         ("labels", a.y[order_a], b.y[order_b]),

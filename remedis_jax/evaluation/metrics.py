@@ -4,7 +4,7 @@ Two softmax classes are a binary problem: the score is the probability of the po
 More classes are scored one against the rest, findings each by itself; the plain name of a metric
 is then the macro average and `<metric>/<class>` the part. Labels that are unknown take no part. A
 part that is not defined (one class only) is left out of the macro average, and its own entry says
-why: see `left_out`.
+why: see `left_out`. Survival has metrics of its own, and no parts: `evaluation.survival`.
 """
 
 import dataclasses
@@ -15,8 +15,10 @@ import numpy as np
 
 from remedis_jax.data.messages import did_you_mean
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation import survival
 from remedis_jax.evaluation.aggregate import aggregate
-from remedis_jax.evaluation.predictions import Predictions
+from remedis_jax.evaluation.not_defined import NO_LABELS, NotDefined
+from remedis_jax.evaluation.predictions import Kind, Predictions
 
 Level = Literal["image", "group"]
 
@@ -27,24 +29,16 @@ NAMES = {
     "balanced_accuracy": "Balanced accuracy",
     "log_loss": "Log loss",
     "brier": "Brier score",
+    "top3_accuracy": "Top-3 accuracy",
+    "concordance": "Concordance",
 }
-METRICS = tuple(NAMES)
+# Of two classes and of findings.
+METRICS = ("auroc", "auprc", "accuracy", "balanced_accuracy", "log_loss", "brier")
+TOP = 3
+_SURVIVAL = ("auroc", "concordance")
 RANKING = ("auroc", "auprc")
 LOWER_IS_BETTER = ("log_loss", "brier")
 THRESHOLD = 0.5  # of a finding, for the accuracies; ours
-
-
-@dataclasses.dataclass(frozen=True)
-class NotDefined:
-    """Stands where a number would be, and says why there is none."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return f"not defined ({self.reason})"
-
-
-NO_LABELS = NotDefined("no known labels")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,29 +86,40 @@ def binary_problems(predictions: Predictions) -> list[BinaryProblem]:
     return problems
 
 
+def metrics_of(kind: Kind, classes: int = 2) -> tuple[str, ...]:
+    """The metrics that are shown of predictions of a kind with so many classes, in their order."""
+    if kind == "survival":
+        return _SURVIVAL
+    if kind == "softmax" and classes > TOP:
+        return (*METRICS, "top3_accuracy")
+    return METRICS
+
+
 def score(
-    predictions: Predictions, level: Level = "image", metrics: Iterable[str] = METRICS
+    predictions: Predictions, level: Level = "image", metrics: Iterable[str] | None = None
 ) -> dict[str, float | NotDefined]:
     """Computes metrics.
 
     Args:
         predictions: The labels and probabilities.
         level: 'image', or 'group': the mean over each patient's images, see `aggregate`.
-        metrics: Keys of `NAMES`.
+        metrics: Keys of `NAMES`; `metrics_of` the kind if None.
 
     Returns:
         Metric -> value, never NaN; `<metric>/<class>` -> value for every part of a macro average.
 
     Raises:
-        UserError: An unknown metric or level.
+        UserError: An unknown metric or level, or a metric of another kind of predictions.
     """
     if level not in ("image", "group"):
         raise UserError(f"level {level!r} is unknown.", "Choose 'image' or 'group'.")
     if level == "group":
         predictions = aggregate(predictions)
+    if metrics is None:
+        metrics = metrics_of(predictions.kind, len(predictions.classes))
     values: dict[str, float | NotDefined] = {}
     for metric in metrics:
-        check_metric(metric)
+        check_metric(metric, predictions.kind)
         values[metric] = _FUNCTIONS[metric](predictions)
         for name in parts(predictions, metric):
             values[f"{metric}/{name}"] = _FUNCTIONS[metric](predictions, name)
@@ -123,14 +128,14 @@ def score(
 
 def value_of(predictions: Predictions, metric: str) -> float | NotDefined:
     """One entry of `score`: a metric's name, or `<metric>/<class>`."""
-    check_metric(metric)
+    check_metric(metric, predictions.kind)
     name, _, part = metric.partition("/")
     return _FUNCTIONS[name](predictions, part or None)
 
 
 def parts(predictions: Predictions, metric: str) -> tuple[str, ...]:
     """Names of the parts whose macro average `metric` is; empty where it is no average."""
-    if "/" in metric or predictions.is_binary:
+    if "/" in metric or predictions.is_binary or predictions.kind == "survival":
         return ()
     if predictions.kind == "softmax" and metric not in RANKING:
         return ()
@@ -147,7 +152,7 @@ def left_out(predictions: Predictions, metric: str) -> tuple[str, ...]:
 
 
 def label_counts(predictions: Predictions) -> dict[str, tuple[int, int, int]]:
-    """Class -> (positives, known labels, masked labels), over images."""
+    """Class -> (positives, known labels, masked labels), over images; not of survival."""
     n = len(predictions.images)
     return {
         problem.name or predictions.classes[predictions.positive_index]: (
@@ -159,13 +164,24 @@ def label_counts(predictions: Predictions) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def check_metric(metric: str) -> None:
-    """Raises UserError where the part of `metric` before the slash is no metric's name."""
+def check_metric(metric: str, kind: Kind | None = None) -> None:
+    """Refuses what is no metric, or none of predictions of the kind.
+
+    Args:
+        metric: A name; what stands after a slash is not looked at.
+        kind: Of the predictions; None to accept the metrics of all kinds.
+
+    Raises:
+        UserError: It is none.
+    """
     name = metric.partition("/")[0]
-    if name not in NAMES:
+    known = tuple(NAMES) if kind is None else metrics_of(kind, TOP + 1)
+    # Of two or three classes, and of findings, it says why it is not defined.
+    if name not in known and not (name == "top3_accuracy" and kind == "sigmoid"):
+        of = "unknown" if name not in NAMES else f"no metric of {kind}"
         raise UserError(
-            f"metric {metric!r} is unknown.{did_you_mean(name, NAMES)}",
-            f"Choose one of {', '.join(NAMES)}.",
+            f"metric {metric!r} is {of}.{did_you_mean(name, known)}",
+            f"Choose one of {', '.join(known)}.",
         )
 
 
@@ -173,9 +189,16 @@ def auroc(predictions: Predictions, name: str | None = None) -> float | NotDefin
     """Area under the receiver operating characteristic; ties count one half.
 
     Args:
-        predictions: Binary, multi-class (macro, one against the rest) or findings (macro).
+        predictions: Binary, multi-class (macro, one against the rest), findings (macro), or
+            survival (of who has the event up to the horizon, `survival.time_dependent_auroc`).
         name: One class or finding instead of the average.
     """
+    if predictions.kind == "survival":
+        _refuse_part(name)
+        time, event = predictions.y.T
+        return survival.time_dependent_auroc(
+            time, event, predictions.p[:, 0], predictions.horizon
+        )
     from sklearn.metrics import roc_auc_score
 
     return _over_problems(predictions, name, lambda p: float(roc_auc_score(p.y, p.score)))
@@ -197,6 +220,29 @@ def accuracy(predictions: Predictions, name: str | None = None) -> float | NotDe
     from sklearn.metrics import accuracy_score
 
     return _decided(predictions, name, lambda y, guess: float(accuracy_score(y, guess)))
+
+
+def top3_accuracy(predictions: Predictions, name: str | None = None) -> float | NotDefined:
+    """Share of images whose class is among the three most probable; not of three classes or less.
+
+    Of equally probable classes the last ones come first, as scikit-learn has it.
+    """
+    from sklearn.metrics import top_k_accuracy_score
+
+    _refuse_part(name)
+    if predictions.kind != "softmax" or len(predictions.classes) <= TOP:
+        return NotDefined(f"needs more than {TOP} classes of which each image has one")
+    if not len(predictions.y):
+        return NO_LABELS
+    labels = np.arange(len(predictions.classes))
+    return float(top_k_accuracy_score(predictions.y, predictions.p, k=TOP, labels=labels))
+
+
+def concordance(predictions: Predictions, name: str | None = None) -> float | NotDefined:
+    """Harrell's index of survival, see `survival.concordance`."""
+    _refuse_part(name)
+    time, event = predictions.y.T
+    return survival.concordance(time, event, predictions.p[:, 0])
 
 
 def balanced_accuracy(predictions: Predictions, name: str | None = None) -> float | NotDefined:
@@ -260,6 +306,8 @@ _FUNCTIONS: dict[str, Callable[..., float | NotDefined]] = {
     "balanced_accuracy": balanced_accuracy,
     "log_loss": log_loss,
     "brier": brier,
+    "top3_accuracy": top3_accuracy,
+    "concordance": concordance,
 }
 
 

@@ -13,12 +13,15 @@ import numpy as np
 from remedis_jax.evaluation.metrics import (
     RANKING,
     THRESHOLD,
+    TOP,
     BinaryProblem,
     binary_problems,
     check_metric,
     normalised,
 )
 from remedis_jax.evaluation.predictions import Predictions
+from remedis_jax.evaluation.ranks import OfWeights, divide, pairs_above, sorted_ties
+from remedis_jax.evaluation.survival import auroc_of_weights_at, concordance_of_weights
 
 # Counts [R, G] -> values [R], NaN where a resample has no value.
 Resampler = Callable[[np.ndarray], np.ndarray]
@@ -36,19 +39,26 @@ def resampler(predictions: Predictions, metric: str) -> Resampler:
         order of `np.unique(predictions.groups)`; it returns float64 [R]. NaN marks a resample in
         which nothing is defined; a macro average is over the parts that are.
     """
-    check_metric(metric)
+    check_metric(metric, predictions.kind)
     base, _, part = metric.partition("/")
     groups, index = np.unique(predictions.groups, return_inverse=True)
+    if predictions.kind == "survival":
+        values = _survival(predictions, base)
+        return lambda counts: values(counts[:, index])
     if base in RANKING:
         curve = auroc_of_weights if base == "auroc" else auprc_of_weights
         return _mean_of_defined(
             [_ranking(p, index, curve) for p in _chosen(predictions, part)]
         )
     if predictions.kind == "softmax":
+        if base == "top3_accuracy" and len(predictions.classes) <= TOP:
+            return lambda counts: np.full(len(counts), np.nan)
         if base == "balanced_accuracy":
             right = predictions.p.argmax(axis=1) == predictions.y
             return _balanced(predictions.y, right, index, len(groups))
         return _ratio(_softmax_terms(predictions, base), index, len(groups))
+    if base == "top3_accuracy":
+        return lambda counts: np.full(len(counts), np.nan)
     resamplers = []
     for problem in _chosen(predictions, part):
         rows = index[problem.rows]
@@ -60,9 +70,7 @@ def resampler(predictions: Predictions, metric: str) -> Resampler:
     return _mean_of_defined(resamplers)
 
 
-def auroc_of_weights(
-    y: np.ndarray, score: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
+def auroc_of_weights(y: np.ndarray, score: np.ndarray) -> OfWeights:
     """AUROC as the weighted Mann-Whitney statistic, ties one half (Hanley and McNeil 1982).
 
     Args:
@@ -72,27 +80,22 @@ def auroc_of_weights(
     Returns:
         A function of weights [R, N] >= 0 that returns float64 [R], NaN without both classes.
     """
-    order, starts = _sorted_ties(score)
+    pairs = pairs_above(score)
 
     def values(weights: np.ndarray) -> np.ndarray:
-        weights = weights[:, order]
-        positive = np.add.reduceat(weights * y[order], starts, axis=1)
-        negative = np.add.reduceat(weights, starts, axis=1) - positive
-        below = np.cumsum(negative, axis=1) - 0.5 * negative
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        return _divide(np.einsum("rn,rn->r", positive, below), pairs)
+        positive = weights * y
+        negative = weights - positive
+        return divide(pairs(positive, negative), positive.sum(axis=1) * negative.sum(axis=1))
 
     return values
 
 
-def auprc_of_weights(
-    y: np.ndarray, score: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
+def auprc_of_weights(y: np.ndarray, score: np.ndarray) -> OfWeights:
     """Average precision, sum over thresholds of precision times step in recall.
 
     Arguments and result as `auroc_of_weights`.
     """
-    order, starts = _sorted_ties(-score)
+    order, starts = sorted_ties(-score)
 
     def values(weights: np.ndarray) -> np.ndarray:
         weights = weights[:, order]
@@ -105,16 +108,17 @@ def auprc_of_weights(
         events = positive.sum(axis=1)
         # With positives only the sum would be 1: no statement about the scores.
         events[events == called[:, -1]] = 0
-        return _divide(np.einsum("rn,rn->r", positive, precision), events)
+        return divide(np.einsum("rn,rn->r", positive, precision), events)
 
     return values
 
 
-def _sorted_ties(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending order of the scores, and where in it each run of equal scores starts."""
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+def _survival(predictions: Predictions, base: str) -> OfWeights:
+    time, event = predictions.y.T
+    risk = predictions.p[:, 0]
+    if base == "concordance":
+        return concordance_of_weights(time, event == 1, risk)
+    return auroc_of_weights_at(time, event == 1, risk, predictions.horizon)
 
 
 def _chosen(predictions: Predictions, part: str) -> list[BinaryProblem]:
@@ -133,6 +137,10 @@ def _softmax_terms(predictions: Predictions, base: str) -> np.ndarray:
     rows = np.arange(len(predictions.y))
     if base == "accuracy":
         return (predictions.p.argmax(axis=1) == predictions.y).astype(np.float64)
+    if base == "top3_accuracy":
+        # Of equal scores the last class first, as scikit-learn has it.
+        best = predictions.p.argsort(axis=1, kind="stable")[:, -TOP:]
+        return (best == predictions.y[:, None]).any(axis=1).astype(np.float64)
     p = normalised(predictions.p)
     if base == "log_loss":
         return -np.log(_clipped(p[rows, predictions.y]))
@@ -158,7 +166,7 @@ def _clipped(p: np.ndarray) -> np.ndarray:
 def _ratio(terms: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
     sums = np.bincount(index, weights=terms, minlength=groups)
     sizes = np.bincount(index, minlength=groups).astype(np.float64)
-    return lambda counts: _divide(counts @ sums, counts @ sizes)
+    return lambda counts: divide(counts @ sums, counts @ sizes)
 
 
 def _balanced(y: np.ndarray, right: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
@@ -180,13 +188,6 @@ def _mean_of_defined(resamplers: list[Resampler]) -> Resampler:
     def values(counts: np.ndarray) -> np.ndarray:
         stacked = np.stack([values_of(counts) for values_of in resamplers])
         defined = ~np.isnan(stacked)
-        return _divide(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0))
+        return divide(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0))
 
     return values
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    denominator = np.asarray(denominator, np.float64)
-    return np.divide(
-        numerator, denominator, out=np.full(len(denominator), np.nan), where=denominator > 0
-    )

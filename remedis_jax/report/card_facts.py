@@ -11,9 +11,10 @@ from typing import Any
 
 from remedis_jax.data.leak_parts import UNKNOWN_WEIGHTS
 from remedis_jax.data.leaks import STAMP
+from remedis_jax.models.case_head import case_head_shapes, head_spec
 from remedis_jax.report.tables import plain
 from remedis_jax.report.wording import percent
-from remedis_jax.weights.architecture import encoder_shapes, encoder_spec, head_shapes
+from remedis_jax.weights.architecture import encoder_shapes, encoder_spec
 from remedis_jax.weights.registry.published import CREDENTIALED
 
 _SHOWN_CLASSES = 50
@@ -66,14 +67,43 @@ def architecture_lines(card: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
     if head is None:
         return [*lines, "no classifier"]
+    return [*lines, *_head_lines(head, spec.output_dim)]
+
+
+def survival_words(head: Mapping[str, Any]) -> str:
+    """What the output of a model of survival is."""
+    survival = head["survival"]
+    horizon = f"{survival['horizon']:g} in the unit of the time column"
+    if survival["model"] == "cox":
+        return f"the log of a relative hazard (Cox); it is judged at {horizon}"
+    ends = ", ".join(f"{end:g}" for end in survival["intervals"])
+    return (
+        f"the probability of the event up to {horizon}, from logistic hazards of the intervals"
+        f" that end at {ends}"
+    )
+
+
+def _head_lines(head: Mapping[str, Any], features: int) -> list[str]:
+    spec = head_spec(head)
+    numbers = sum(math.prod(shape) for shape in case_head_shapes(spec, features).values())
+    layers = "a linear layer" if spec.layers == "linear" else (
+        f"a network with one hidden layer of {spec.hidden:,}"
+    )  # fmt: skip
+    pooled = [] if spec.pooling == "none" else [
+        f"the images of a case become one by {spec.pooling}, before the layers below"
+    ]  # fmt: skip
+    if head["kind"] == "survival":
+        return [
+            *pooled, f"{layers} with {numbers:,} parameters; it gives {survival_words(head)}",
+        ]  # fmt: skip
     classes = head["classes"]
-    numbers = sum(math.prod(shape) for shape in head_shapes(spec, len(classes)).values())
     names = ", ".join(plain(name) for name in classes[:_SHOWN_CLASSES])
     more = f", and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
     what = "one of" if head["kind"] == "softmax" else "each by itself (sigmoid) of"
+    name = "a linear classifier" if spec.layers == "linear" else f"{layers}, a classifier"
     return [
-        *lines,
-        f"a linear classifier with {numbers:,} parameters; it gives probabilities of {what} "
+        *pooled,
+        f"{name} with {numbers:,} parameters; it gives probabilities of {what} "
         f"{len(classes):,} classes: {names}{more}",
     ]
 
@@ -180,6 +210,8 @@ def calibration_line(head: Mapping[str, Any] | None) -> str:
     """Whether the probabilities of a classifier may be read as such."""
     if head is None:
         return "There is no classifier, so there are no probabilities."
+    if head["kind"] == "survival":
+        return "Temperature scaling is of class probabilities; the risk of survival has none."
     if not head.get("temperature"):
         return "The probabilities are not calibrated."
     line = f"Logits are divided by {head['temperature']:.4g} (temperature scaling)"
@@ -231,7 +263,14 @@ def limitations(card: Mapping[str, Any]) -> list[str]:
             f"{plain(monitored.get('manifest', 'a manifest'))} for a k-NN and a linear probe. No "
             "gradient came of them; choices made by looking at those numbers did."
         )
-    if head is not None and not head.get("temperature"):
+    if head is not None and head["kind"] == "survival":
+        lines.append(
+            "The risk puts patients in an order. That of those with a risk of 0.8 so many have the"
+            " event has not been tested."
+            if head["survival"]["model"] == "discrete_time"
+            else "The risk puts patients in an order; it is no probability."
+        )
+    elif head is not None and not head.get("temperature"):
         lines.append(
             "The probabilities are not calibrated: among images with p = 0.8 the share of "
             "positives may be far from 80%."

@@ -10,10 +10,10 @@ import pandas as pd
 
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.bootstrap import Interval
-from remedis_jax.evaluation.metrics import METRICS, NAMES, RANKING, NotDefined
+from remedis_jax.evaluation.metrics import NAMES, RANKING, NotDefined
 from remedis_jax.evaluation.predictions import read_predictions
 from remedis_jax.report.tables import caveats
-from remedis_jax.report.wording import interval_text
+from remedis_jax.report.wording import interval_text, metric_name
 
 _ALL = "all"
 
@@ -23,7 +23,7 @@ class Evaluation:
     """What a `metrics.json` holds.
 
     Attributes:
-        records: One for each set of images and level; see `report.prediction_files.as_records`.
+        records: One for each set of images and level; see `report.scored_parts.as_records`.
         sites: Names of the sites that were evaluated, as far as they are known.
         verified: Whether a `weights.json` beside it says that it is of these weights.
     """
@@ -50,6 +50,8 @@ def read_evaluation(path: Path, sha256: str) -> Evaluation:
             str(record["site"]), str(record["split"]), str(record["level"])
             for value in record["metrics"].values():
                 interval_of(value)
+            if "horizon" in record:
+                float(record["horizon"])
         if not records:
             raise ValueError("it is empty")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -79,9 +81,9 @@ def results_table(evaluation: Evaluation) -> pd.DataFrame:
                 "Number": f"{record['n_images']:,} images of {record['n_patients']:,} patients",
             }
             | {
-                NAMES[metric]: interval_text(interval_of(record["metrics"][metric]))
-                for metric in METRICS
-                if metric in record["metrics"]
+                metric_name(metric, record.get("horizon")): interval_text(interval_of(value))
+                for metric, value in record["metrics"].items()
+                if metric in NAMES
             }
             for record in evaluation.records
         ],
@@ -108,13 +110,17 @@ def classes_table(evaluation: Evaluation) -> pd.DataFrame:
 
 def remarks(evaluation: Evaluation) -> list[str]:
     """What the cells of the table cannot show."""
+    survival = any("horizon" in record for record in evaluation.records)
+    lacking = "no event, or nobody to compare it with" if survival else "one class only"
     return caveats(
         {
-            f"{_where(record)}, by {_level(record)}, {NAMES[metric]}": interval_of(value)
+            f"{_where(record)}, by {_level(record)},"
+            f" {metric_name(metric, record.get('horizon'))}": interval_of(value)
             for record in evaluation.records
             for metric, value in record["metrics"].items()
             if metric in NAMES
-        }
+        },
+        lacking,
     )
 
 

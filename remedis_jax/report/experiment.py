@@ -116,6 +116,12 @@ class Results:
         """Arm -> label."""
         return {arm: entry["label"] for arm, entry in self.record["arms"].items()}
 
+    @property
+    def horizon(self) -> float | None:
+        """Of survival, when the risk is judged."""
+        runs = (point.runs for point in self.points.values())
+        return next((r.reference.horizon for r in runs if not isinstance(r, NotDefined)), None)
+
 
 def report_from_experiment(
     experiment_dir: str | os.PathLike,
@@ -246,7 +252,7 @@ def paired(a: Point, b: Point) -> Interval | NotDefined:
 def draw_figures(results: Results, folder: Path) -> tuple[str, ...]:
     """Writes the figures for which there are numbers; returns their file names."""
     record, full = results.record, results.baseline
-    metric = metric_name(record["metric"])
+    metric = metric_name(record["metric"], results.horizon)
     drawn = []
     curve = curve_of(results.points.values())
     if curve["mean"].notna().any():
@@ -294,6 +300,7 @@ def result_sentence(results: Results) -> str:
         f"“{baseline}”",
         results.differences.get(("ood_zero_shot", 0.0)),
         record["metric"],
+        results.horizon,
     )
     share = results.baseline.fraction if results.baseline else 1.0
     match = match_clause(results.match, f"“{baseline}”", share, record["ood_site"])
@@ -326,7 +333,7 @@ def experiment_table(results: Results) -> pd.DataFrame:
 def document_of(results: Results, figures: Sequence[str], resamples: int) -> Document:
     """The page's text; `figures` are those that `draw_figures` wrote."""
     record = results.record
-    metric = metric_name(record["metric"])
+    metric = metric_name(record["metric"], results.horizon)
     table, flow = experiment_table(results), counts_table(record["counts"])
     cells = {
         f"{results.labels[arm]}, {stage.replace('_', ' ')}, {percent(fraction)}": point.interval

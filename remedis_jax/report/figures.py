@@ -24,7 +24,7 @@ from remedis_jax.evaluation.bootstrap import Interval
 from remedis_jax.evaluation.curves import LabelsToMatch, NoCrossing
 from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NAMES
 from remedis_jax.report.fraction_axis import FractionAxis, drop_overlapping_ticks
-from remedis_jax.report.wording import MINUS, share_range, share_text
+from remedis_jax.report.wording import MINUS, metric_name, share_range, share_text
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -97,7 +97,7 @@ def label_fraction_figure(
     """
     curve = curve.dropna(subset="mean")
     place = FractionAxis(curve["fraction"].unique())
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
         axes = figure.subplots()
         legend = []
@@ -121,7 +121,7 @@ def label_fraction_figure(
         names = [textwrap.fill(name, LEGEND_CHARACTERS) for name in names]
         figure.legend(handles, names, loc="outside lower left", ncols=1, handlelength=2.6)
         drop_overlapping_ticks(figure, axes)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def id_ood_figure(
@@ -143,7 +143,7 @@ def id_ood_figure(
         `path`.
     """
     settings = list(dict.fromkeys(points["setting"]))
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.subplots()
         step = min(0.22, 0.66 / len(labels))
@@ -178,16 +178,19 @@ def id_ood_figure(
         axes.grid(axis="x", visible=False)
         axes.set_ylabel(metric_name)
         figure.legend(loc="outside lower left", ncols=1)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
-def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Path:
+def training_curve_figure(
+    path: str | os.PathLike, history: pd.DataFrame, horizon: float | None = None
+) -> Path:
     """Loss, learning rate and, where they are, contrastive accuracy, spread, validation scores.
 
     Args:
         path: PNG to write.
         history: Lines of `metrics.jsonl`: `step` and numbers; steps may repeat, numbers be blank
             or not finite (these are not drawn).
+        horizon: Of survival, when the risk is judged.
 
     Returns:
         `path`.
@@ -203,8 +206,8 @@ def training_curve_figure(path: str | os.PathLike, history: pd.DataFrame) -> Pat
         lines = {label: _finite(history, name) for name, label in spread.items()}
         panels.append(("spread", lines))
     scores = {
-        name: _finite(history, f"validation_{metric}")
-        for metric, name in NAMES.items()
+        metric_name(metric, horizon): _finite(history, f"validation_{metric}")
+        for metric in NAMES
         if f"validation_{metric}" in history and metric not in LOWER_IS_BETTER
     }
     if scores:
@@ -256,7 +259,7 @@ def similarity_figure(path: str | os.PathLike, rows: Sequence[Mapping]) -> Path:
         `path`.
     """
     shown = rows[:1] if len(rows) == 1 else [rows[0], rows[-1]]
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH, 0.8 + 1.9 * len(shown)), layout="constrained")
         for axes, row in zip(
             figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0], shown, strict=True
@@ -282,14 +285,14 @@ def similarity_figure(path: str | os.PathLike, rows: Sequence[Mapping]) -> Path:
         axes.set_xlim(min(occupied) - 0.05, 1.02)
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=2)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def _panels_over_steps(
     path: str | os.PathLike, panels: Sequence[tuple[str, Mapping[str, pd.Series]]]
 ) -> Path:
     """One panel below the other; lines of 100 steps and more are drawn with their running mean."""
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * len(panels)), layout="constrained")
         rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (title, lines) in zip(rows, panels, strict=True):
@@ -306,7 +309,7 @@ def _panels_over_steps(
             if axes.get_legend_handles_labels()[1] != [title]:
                 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
         rows[-1].set_xlabel("step")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def roc_figure(path: str | os.PathLike, curves: Sequence[RocCurve]) -> Path:
@@ -321,7 +324,7 @@ def roc_figure(path: str | os.PathLike, curves: Sequence[RocCurve]) -> Path:
     """
     from sklearn.metrics import roc_curve
 
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH, 4.4 + 0.19 * len(curves)), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=(0, (4, 2)))
@@ -341,7 +344,7 @@ def roc_figure(path: str | os.PathLike, curves: Sequence[RocCurve]) -> Path:
         axes.set_xlabel(f"1 {MINUS} specificity")
         axes.set_ylabel("sensitivity")
         figure.legend(loc="outside lower center", ncols=1)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def _draw_arm(
@@ -420,7 +423,7 @@ def _finite(history: pd.DataFrame, column: str) -> pd.Series:
 
 
 @contextlib.contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """The default style with ours on top, whatever the user's matplotlibrc says."""
     with style.context(["default", _STYLE]):
         yield
@@ -442,7 +445,8 @@ def stamped(text: str) -> Iterator[None]:
         _stamp.reset(token)
 
 
-def _save(figure: Figure, path: str | os.PathLike) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
+    """Writes a PNG under its stamp, the same bytes for the same figure; returns the path."""
     if _stamp.get():
         figure.suptitle(_stamp.get(), color="#B3261E", fontsize=13, fontweight="bold")
     path = Path(path)

@@ -99,10 +99,12 @@ def _values(
     spec, head = encoder_spec(card), card["head"]
     contract = Contract.from_json(card["preprocessing"])
     has_head = head is not None
+    survival = has_head and head["kind"] == "survival"
     return {
         "header": _header(card, spec.name),
         "title": f"{spec.name}, {facts.stage_words(card['stage'])}",
         "has_classifier": has_head,
+        "survival": plain(facts.survival_words(head)) if survival else "",
         "classes": ", ".join(plain(name) for name in head["classes"][:5]) if has_head else "",
         "class_count": len(head["classes"]) if has_head else 0,
         "output_dim": spec.output_dim,

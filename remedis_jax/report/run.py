@@ -30,6 +30,7 @@ READING = """
 - Validation scores are by patient, on rows that are not trained on.
 - A run is judged by a report on test predictions, not by its training loss.
 """
+_SURVIVAL = ("cox", "discrete_time")
 REPRESENTATION = """
 All of this is of the encoder's features, on a few fixed images of the pool.
 
@@ -78,7 +79,8 @@ def report_from_run(
     # A run that goes on from a checkpoint makes the measurements after it once more.
     histograms = [row for row in read_histograms(workdir / HISTOGRAMS) if row["step"] <= step]
     with stamped(stamp_of([guard])):
-        training_curve_figure(out_dir / "figures" / "training.png", history)
+        figure = out_dir / "figures" / "training.png"
+        training_curve_figure(figure, history, horizon_of(config))
         monitored = monitor_sections(history, histograms, config, out_dir)
     document = Document(
         f"Run {workdir.resolve().name}",
@@ -103,6 +105,12 @@ def report_from_run(
         banner_of([guard]),
     )
     return write_report(out_dir, document, show=show)
+
+
+def horizon_of(config: dict[str, Any]) -> float | None:
+    """When the risk of a run on survival is judged; None of any other run."""
+    objective = config.get("objective", {})
+    return objective.get("horizon") if objective.get("kind") in _SURVIVAL else None
 
 
 def monitor_sections(

@@ -46,11 +46,14 @@ def counts_table(counts: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     )
 
 
-def caveats(intervals: Mapping[str, Interval | NotDefined | None]) -> list[str]:
+def caveats(
+    intervals: Mapping[str, Interval | NotDefined | None], lacking: str = "one class only"
+) -> list[str]:
     """What a table cannot show in its cells: undefined resamples, parts left out of an average.
 
     Args:
         intervals: Name of the cell -> what stands in it.
+        lacking: Why a resample has no value.
 
     Returns:
         One sentence per remark, with the cells that it is about.
@@ -64,7 +67,7 @@ def caveats(intervals: Mapping[str, Interval | NotDefined | None]) -> list[str]:
             remarks.setdefault(remark, []).append(name)
         if interval.undefined_resamples:
             share = percent(interval.undefined_resamples / interval.resamples, 2)
-            remark = f"{share} of the resamples had no value (one class only) and do not count"
+            remark = f"{share} of the resamples had no value ({lacking}) and do not count"
             remarks.setdefault(remark, []).append(name)
     return [f"{remark}: {first_few(names, '; ')}." for remark, names in remarks.items()]
 

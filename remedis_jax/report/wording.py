@@ -11,9 +11,11 @@ MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 
 
-def metric_name(metric: str) -> str:
-    """'auroc' -> 'AUROC', 'auroc/edema' -> 'AUROC, edema'."""
+def metric_name(metric: str, horizon: float | None = None) -> str:
+    """'auroc' -> 'AUROC', 'auroc/edema' -> 'AUROC, edema'; of survival 'AUROC at 5'."""
     base, _, part = metric.partition("/")
+    if horizon is not None and base == "auroc":
+        return f"{NAMES[base]} at {horizon:g}"
     return f"{NAMES[base]}, {part}" if part else NAMES[base]
 
 
@@ -75,7 +77,11 @@ def verdict(difference: Interval | NotDefined | None, metric: str) -> Verdict:
 
 
 def comparison_clause(
-    arm: str, baseline: str, difference: Interval | NotDefined | None, metric: str
+    arm: str,
+    baseline: str,
+    difference: Interval | NotDefined | None,
+    metric: str,
+    horizon: float | None = None,
 ) -> str:
     """'X is better than Y (difference in AUROC +0.05, 95% interval +0.01 to +0.09)'."""
     found = verdict(difference, metric)
@@ -86,7 +92,8 @@ def comparison_clause(
         found, "is not distinguishable from"
     )
     return (
-        f"{arm} {link} {baseline} (difference in {metric_name(metric)} {signed(difference.value)}, "
+        f"{arm} {link} {baseline} (difference in {metric_name(metric, horizon)} "
+        f"{signed(difference.value)}, "
         f"95% interval {signed(difference.low)} to {signed(difference.high)})"
     )
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from remedis_jax.models.case_head import HeadSpec
 from remedis_jax.weights.artifact import save_artifact
 from tests.weights.conftest import SMALL, make_card, random_params
 
@@ -16,7 +17,8 @@ IMAGES = 12
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twelve images, three of each patient, and weights for two classes and for two findings."""
+    """Twelve images, three of each patient; weights for two classes, for two findings, and for
+    survival by the hazards of two intervals."""
     folder = tmp_path_factory.mktemp("evaluate")
     for i in range(IMAGES):
         pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -29,6 +31,12 @@ def folder(tmp_path_factory):
         card = make_card(SMALL, 2) | {"columns": columns | {"labels": labels}}
         card["head"] = {"kind": kind, "classes": classes, "temperature": None}
         save_artifact(folder / f"{kind}.safetensors", random_params(SMALL, 2), card)
+    card = make_card(SMALL, 2) | {"columns": columns | {"labels": ["years", "died"]}}
+    card["head"] = {
+        "kind": "survival", "classes": ["risk"], "architecture": HeadSpec(2).to_json(),
+        "survival": {"model": "discrete_time", "horizon": 5.0, "intervals": [2.0, 5.0]},
+    }  # fmt: skip
+    save_artifact(folder / "survival.safetensors", random_params(SMALL, 2), card)
     return folder
 
 
@@ -137,3 +145,41 @@ def test_every_treatment_of_a_label_is_in_the_report(evaluate):
     assert "| Mass | 6 | 3 | 3 | positive | 0 | " in report
     assert "| image | Edema | 3 of 9 (33.3%) | 3 |" in report
     assert "| image | Mass | 9 of 12 (75%) | 0 |" in report
+
+
+def test_survival_by_image_and_by_patient(evaluate, folder, tmp_path, refused):
+    cells = {"years": ["7", "3", "1", "9"], "died": ["yes", "1", "1", "0"]}
+    cells = {name: np.repeat(column, 3) for name, column in cells.items()}
+    records, report = evaluate("survival", cells)
+    assert [records[level]["horizon"] for level in ("image", "patient")] == [5.0, 5.0]
+    scores = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert scores["risk"].between(0, 1).all() and (scores["horizon"] == 5).all()
+    assert scores["event"].tolist() == [1] * 9 + [0] * 3
+    card = (tmp_path / "out" / "model_card.md").read_text().replace("\\", "")
+    for page in (report, card):
+        assert "| AUROC at 5 | Concordance |" in page
+    assert "| died | 9 | 3 | years | 5 | 9 |" in report
+    assert "figures/survival.png" in report
+    assert "the probability of the event up to 5 in the unit of the time column" in card
+    line = refused(
+        "evaluate", folder / "absent.csv", "--weights", folder / "survival.safetensors",
+        "--out", tmp_path / "out", "--aggregate", "patient:noisy-or",
+    )  # fmt: skip
+    assert "the risk of survival is none" in line
+    line = refused(
+        "calibrate", folder / "absent.csv", "--weights", folder / "survival.safetensors",
+        "--out", tmp_path / "calibrated.safetensors",
+    )  # fmt: skip
+    assert "no class probability" in line
+
+
+def test_survival_that_cannot_be_is_named_before_anything_is_predicted(refused, folder, tmp_path):
+    table = pd.DataFrame(
+        {"image": ["0.png", "1.png"], "patient": ["1", "2"], "years": ["1", "-2"], "died": [1, 0]}
+    )
+    table.to_csv(folder / "negative.csv", index=False)
+    line = refused(
+        "evaluate", folder / "negative.csv", "--weights", folder / "survival.safetensors",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert "column 'years' is a negative time in 1 row(s): row 3 ('-2')" in line

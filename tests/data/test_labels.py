@@ -349,8 +349,10 @@ def test_specs_that_do_not_fit_are_refused(manifest):
     m = manifest("a,b", ["1,0", "1,1"])
     with pytest.raises(UserError, match="softmax has 2 columns for 3 classes"):
         infer_label_spec(m, kind="softmax", classes=["x", "y", "z"])
-    with pytest.raises(UserError, match="one class only"):
+    with pytest.raises(UserError, match=r"'a' holds one class only, '1' \(2 cells\) among 2 row"):
         infer_label_spec(m, ["a"])
+    with pytest.raises(UserError, match=r"label column 'dx' is empty among 2 row\(s\)"):
+        infer_label_spec(manifest("dx", [" ", " "]))
     with pytest.raises(UserError, match="no column 'c'"):
         infer_label_spec(m, ["c"])
     with pytest.raises(UserError, match="2 columns for 3 classes"):

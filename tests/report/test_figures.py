@@ -76,8 +76,8 @@ DRAWINGS = [draw_curve, draw_points, draw_training, draw_roc]
 def kept(monkeypatch) -> list:
     """The matplotlib figures that were saved."""
     saved = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda f, path: saved.append(f) or save(f, path))
+    save = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda f, path: saved.append(f) or save(f, path))
     return saved
 
 

@@ -15,7 +15,7 @@ from remedis_jax.evaluation.predictions import (
     write_predictions,
 )
 from remedis_jax.report.model_card import model_card, write_model_card
-from remedis_jax.report.prediction_files import as_records, parts_of
+from remedis_jax.report.scored_parts import as_records, parts_of
 from remedis_jax.weights.artifact import load_artifact, save_artifact
 from remedis_jax.weights.registry.published import CREDENTIALED
 from tests.weights.conftest import SMALL, make_card, random_params
