@@ -201,8 +201,8 @@ def calibrate(
 
 def _as_trained(card: Mapping[str, Any], data: Any, rows: Any):
     """Rows with labels of the classifier's classes (if any are named) and prepared images."""
-    from remedis_jax.data.cases import cases_of, require_one_label
-    from remedis_jax.data.dataset import Dataset, encoded
+    from remedis_jax.data.cases import cases_of
+    from remedis_jax.data.dataset import Dataset, labels_of
     from remedis_jax.data.labels import LabelSpec
     from remedis_jax.evaluation.prepared import prepared_source
     from remedis_jax.weights.contract import Contract
@@ -210,10 +210,9 @@ def _as_trained(card: Mapping[str, Any], data: Any, rows: Any):
     head, spec, labels = card["head"], None, None
     if data.labels or data.readers:
         spec = LabelSpec.of(head["kind"], head["classes"], data.labels, data.readers)
-        labels = encoded(data, rows, spec, require_all_classes=False)
-    cases = cases_of(data, rows)
-    if cases is not None and labels is not None:
-        require_one_label(labels, cases, rows)
+        labels, cases = labels_of(data, rows, spec, require_all_classes=False)
+    else:
+        cases = cases_of(data, rows)
     source = prepared_source(rows, Contract.from_json(card["preprocessing"]))
     return Dataset(rows, source, labels, spec, decodes=True, cases=cases)
 

@@ -29,6 +29,12 @@ def evaluate(
         ),
     ] = None,
     site: Annotated[str | None, typer.Option(help="Column of the site, or ''.")] = None,
+    case: Annotated[
+        str | None, typer.Option(help="Column of the case, for weights that judge cases.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(help="Column of the view, for weights that read several.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Column of the split, or ''.")] = None,
     aggregate: Annotated[
         str | None,
@@ -81,7 +87,10 @@ def evaluate(
     if label_policy is not None:
         parse_policy(label_policy)
     enable_compilation_cache()
-    given = {"image": image, "group": group, "label": label, "site": site, "split": split}
+    given = {
+        "image": image, "group": group, "label": label, "site": site, "split": split,
+        "case": case, "view": view,
+    }  # fmt: skip
     with disk_errors():
         path = api.evaluate(
             manifest,

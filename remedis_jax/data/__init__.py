@@ -5,7 +5,9 @@
   `tfds_sets/` (builders of public data sets), `phantom/` (generated hospitals)
 * how an image is read: `reading` (the rules that are open), `decode`, `picture`, `jpeg`, `deep`,
   `dicom`, `dicom_levels`, `dicom_pixels`, `depth`, `resample`
-* what it means: `labels`, `binary_labels`, `readers`, `label_policy`, `label_counts`
+* what it means: `label_spec`, `labels`, `binary_labels`, `survival_labels`, `readers`,
+  `label_policy`, `label_counts`
+* which images are one example: `cases`; and which stand in the batch of a step: `orders`
 * who trains and who judges: `splits`, `drawn_split`, `iterative_split`, `split_files`, `duplicates`
 * what is wrong: `inspection` (every image once), `fingerprints`, `examination`, `findings`,
   `census`, `image_pairs`

@@ -14,6 +14,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from remedis_jax.data.dataset import (
+    labels_of,
     manifest_of,
     open_rows,
     reading_of,
@@ -93,6 +94,12 @@ def check_stage(
     if not data.allow_leakage:
         refuse_split_groups(data)
     rows, spec = training_rows(data, kind)
+    if spec is not None:
+        # Before hours of decoding: cells that are no labels, and cases that do not work out.
+        labels_of(data, rows, spec)
+        if data.validation:
+            validation = open_rows(data, data.validation.to_dict())
+            labels_of(data, validation, spec, require_all_classes=False)
     reading = reading_of(data, rows)
     facts = inspect_images(rows, reading, progress=progress)
     bad = unusable(rows, facts, data.on_bad_image, data.max_bad)

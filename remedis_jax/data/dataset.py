@@ -224,13 +224,19 @@ def encoded(
     return encode_labels(rows, spec, policy, require_all_classes=require_all_classes)
 
 
-def check_labels(data: ConfigDict, rows: Manifest) -> None:
-    """Refuses label cells that training by this config would refuse; classes may be absent.
+def labels_of(
+    data: ConfigDict, rows: Manifest, spec: LabelSpec, *, require_all_classes: bool = True
+) -> tuple[np.ndarray, Cases | None]:
+    """Labels of rows, and the cases that they belong to where examples are cases.
 
     Raises:
-        UserError: There are such cells.
+        UserError: A cell is no label, or a case does not work out.
     """
-    encoded(data, rows, spec_of(data, rows, None), require_all_classes=False)
+    labels = encoded(data, rows, spec, require_all_classes=require_all_classes)
+    cases = cases_of(data, rows)
+    if cases is not None:
+        require_one_label(labels, cases, rows)
+    return labels, cases
 
 
 def _with_pixels(
@@ -238,10 +244,7 @@ def _with_pixels(
 ) -> Dataset:
     labels, cases = None, None
     if spec is not None:
-        labels = encoded(data, rows, spec, require_all_classes=require_all_classes)
-        cases = cases_of(data, rows)
-        if cases is not None:
-            require_one_label(labels, cases, rows)
+        labels, cases = labels_of(data, rows, spec, require_all_classes=require_all_classes)
     reading = reading_of(data, rows)
     if isinstance(rows.store, CacheStore):
         rows.store.require(data.size, reading, data.fit)

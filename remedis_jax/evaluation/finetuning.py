@@ -58,10 +58,11 @@ def finetune(
             can be selected.
         RunFailed: As there.
     """
-    dataset = open_training(config.data, label_kind(config.objective.kind), skip)
-    selection = Selection.of(config, frozenset(LOWER_IS_BETTER))
+    kind = label_kind(config.objective.kind)
     if config.select_metric:
-        check_metric(config.select_metric)
+        check_metric(config.select_metric, kind)
+    selection = Selection.of(config, frozenset(LOWER_IS_BETTER))
+    dataset = open_training(config.data, kind, skip)
     validation = None
     if config.data.validation:
         where = config.data.validation.to_dict()
