@@ -17,6 +17,8 @@ SLIDES = ["openslide-bin", "openslide-python", "tiffslide"]
 XLSX = ["openpyxl"]
 # HDF5 files of the pathology tools.
 H5 = ["h5py"]
+# Sweeps as jobs of a cluster.
+CLUSTER = ["submitit>=1.5"]
 ONNX = ["onnx", "onnxruntime"]
 SERVE = ["fastapi", "fastapi-offline", "python-multipart", "uvicorn"]
 TF = ["tensorflow-cpu"]
@@ -70,6 +72,7 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10,<0.13"],
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
+        "cluster": CLUSTER,
         "dicom": DICOM,
         "h5": H5,
         "onnx": ONNX,
@@ -80,7 +83,7 @@ setup(
         "xlsx": XLSX,
         "dev": [
             "pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard", "pydicom-data",
-            *DICOM, *H5, *SERVE, *SLIDES,
+            "scikit-survival", *CLUSTER, *DICOM, *H5, *SERVE, *SLIDES,
         ],
         # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
         # needs them.

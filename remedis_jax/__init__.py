@@ -1,8 +1,8 @@
 """remedis_jax: medical imaging with few labels, by self-supervision (REMEDIS) in JAX.
 
 `check_data`, `split`, `cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`,
-`write_report` and `run_experiment` do what the commands `check-data`, `split`, `cache`, `train`,
-`finetune`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
+`write_report`, `run_experiment` and `run_sweep` do what the commands `check-data`, `split`,
+`cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
 loaded at first use, so that `import remedis_jax` costs nothing.
 """
 
@@ -17,6 +17,7 @@ __all__ = [
     "finetune",
     "load",
     "run_experiment",
+    "run_sweep",
     "split",
     "train",
     "write_report",

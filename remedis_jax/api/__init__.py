@@ -11,6 +11,7 @@ from remedis_jax.api.data import cache, check_data, split
 from remedis_jax.api.features import embed, load
 from remedis_jax.api.finetuning import finetune
 from remedis_jax.api.judging import calibrate, data_config, evaluate, write_report
+from remedis_jax.api.sweeps import run_sweep
 from remedis_jax.api.training import run_experiment, train
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "finetune",
     "load",
     "run_experiment",
+    "run_sweep",
     "split",
     "train",
     "write_report",

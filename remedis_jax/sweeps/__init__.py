@@ -1,0 +1,1 @@
+"""Grids of fine-tuning runs: planned as cells, worked through anywhere, and compared."""
