@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from remedis_jax.errors import UserError
+from remedis_jax.training.build import make_plan
+from remedis_jax.training.config import load_config
 from remedis_jax.training.durations import to_steps
 from remedis_jax.training.schedules import (
+    bit_hyperrule_mixup,
     bit_hyperrule_steps,
     bit_steps,
     scaled_learning_rate,
@@ -41,6 +44,67 @@ def test_bit_schedule_drops_one_step_after_each_boundary():
 )
 def test_hyperrule_sizes(examples, total):
     assert bit_hyperrule_steps(examples)[-1] == total
+
+
+# big_transfer's bit_hyperrule.get_schedule, by the size of the training set: examples that it
+# holds for (first, last), then end of warm-up, three drops, end.
+HYPERRULE_TABLE = [
+    ((1, 19_999), (100, 200, 300, 400, 500)),
+    ((20_000, 499_999), (500, 3_000, 6_000, 9_000, 10_000)),
+    ((500_000, 10**9), (500, 6_000, 12_000, 18_000, 20_000)),
+]
+
+
+def official_rate(step, base, supports):
+    """get_lr as its code reads: a support counts as passed where it is smaller than the step."""
+    if step < supports[0]:
+        return base * step / supports[0]
+    for support in supports[1:-1]:
+        if support < step:
+            base /= 10
+    return base
+
+
+@pytest.mark.parametrize("examples, supports", HYPERRULE_TABLE)
+def test_hyperrule_at_every_boundary_is_that_of_big_transfer(examples, supports):
+    for size in examples:
+        assert bit_hyperrule_steps(size) == supports
+    warmup, *drops, end = supports
+    rate = bit_steps(0.003, supports[:-1])
+    around = [s + offset for s in (0, *supports) for offset in (-1, 0, 1) if 0 <= s + offset < end]
+    got = np.array([float(rate(step)) for step in around])
+    np.testing.assert_allclose(got, [official_rate(s, 0.003, supports) for s in around], rtol=1e-5)
+    # By hand: nothing at first, all of it where the warm-up ends, and each drop one step late.
+    assert float(rate(0)) == 0.0
+    assert float(rate(warmup - 1)) == pytest.approx(0.003 * (warmup - 1) / warmup)
+    assert float(rate(warmup)) == pytest.approx(0.003)
+    for passed, drop in enumerate(drops):
+        assert float(rate(drop)) == pytest.approx(0.003 * 10**-passed)
+        assert float(rate(drop + 1)) == pytest.approx(0.003 * 10 ** -(passed + 1))
+    assert float(rate(end - 1)) == pytest.approx(3e-6)
+
+
+@pytest.mark.parametrize(
+    ("examples", "alpha"), [(1, 0.0), (19_999, 0.0), (20_000, 0.1), (500_000, 0.1)]
+)
+def test_hyperrule_mixes_from_twenty_thousand_examples_on(examples, alpha):
+    assert bit_hyperrule_mixup(examples) == alpha
+
+
+def test_a_plan_follows_the_hyperrule_unless_the_config_says_otherwise():
+    def plan(*overrides, examples=20_000):
+        return make_plan(load_config("experiments/finetune/t4.py", overrides), examples)
+
+    assert (plan().total_steps, plan().boundaries) == (10_000, (500, 3_000, 6_000, 9_000))
+    assert plan().mixup == 0.1 and plan(examples=19_999).mixup == 0.0
+    assert plan("objective.mixup=0.0").mixup == 0.0
+    assert plan("objective.mixup=0.3", examples=10).mixup == 0.3
+    # Another schedule has no mixup by itself, nor have cases and survival.
+    assert plan("schedule=cosine", "total_steps=5").mixup == 0.0
+    for name in ("t1", "t5", "t6"):
+        config = load_config(f"experiments/finetune/{name}.py")
+        assert make_plan(config, 20_000).mixup == 0.0
+        assert make_plan(config, 20_000).total_steps == 10_000
 
 
 def test_scaling_rules():
