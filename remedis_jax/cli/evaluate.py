@@ -59,6 +59,13 @@ def evaluate(
         str,
         typer.Option(help="Who gives out the group ids; those of another are other patients."),
     ] = "",
+    near_duplicates: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits in which fingerprints of copies differ at most; 24 if left out, -1 looks "
+            "for equal files only."
+        ),
+    ] = None,
     allow_leakage: Annotated[
         bool,
         typer.Option(help="Go on although the weights have seen patients or images; stamps every "
@@ -106,6 +113,7 @@ def evaluate(
             namespace=namespace,
             allow_leakage=allow_leakage,
             redact=redact,
+            **({} if near_duplicates is None else {"near_duplicates": near_duplicates}),
             progress=count_progress("predicting"),
             show=True,
         )
