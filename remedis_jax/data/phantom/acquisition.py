@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remedis_jax.data.phantom.smoothing import gaussian, smooth
+
 Array = np.ndarray
 Range = tuple[float, float]
 
@@ -144,13 +146,13 @@ def expose(
         name: settings[name][:, None, None].astype(np.float32)
         for name in ("gamma", "contrast", "brightness", "noise")
     }
-    image = _smooth(film, _gaussian(settings["blur"], size))
+    image = smooth(film, gaussian(settings["blur"], size))
     image = 0.5 + s["contrast"] * (np.clip(image, 0, 1) ** s["gamma"] - 0.5) + s["brightness"]
 
-    grain = _gaussian(settings["grain"], size)
+    grain = gaussian(settings["grain"], size)
     # Rows of unit length keep the variance of independent noise, at the border too.
     grain /= np.linalg.norm(grain, axis=2, keepdims=True)
-    image += s["noise"] * _smooth(noise, grain)
+    image += s["noise"] * smooth(noise, grain)
 
     for side in SIDES:
         _close(image, np.rint(settings[f"border_{side}"] * size), side)
@@ -159,18 +161,6 @@ def expose(
         corner = acquisition.marker_corners[settings["corner"][n]]
         _mark(image[n], letter, corner)
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-def _gaussian(sigma: Array, size: int) -> Array:
-    """Row-normalised Gaussian smoothing matrices, [N, size, size] float32; sigma in widths."""
-    distance = np.arange(size)[:, None] - np.arange(size)[None, :]
-    kernel = np.exp(-0.5 * (distance / (sigma[:, None, None] * size)) ** 2)
-    return (kernel / kernel.sum(axis=2, keepdims=True)).astype(np.float32)
-
-
-def _smooth(image: Array, matrix: Array) -> Array:
-    """Applies a smoothing matrix along both axes, image by image."""
-    return matrix @ image @ matrix.transpose(0, 2, 1)
 
 
 def _close(image: Array, width: Array, side: str) -> None:

@@ -8,10 +8,11 @@ intensity nor any linear function of the pixels tells sick from healthy.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
+
+from remedis_jax.data.phantom.waves import Waves, draw_fields, evaluate
 
 Array = np.ndarray
 Ranges = Mapping[str, tuple[float, float]]
@@ -51,23 +52,8 @@ POSE_RANGES: Ranges = {
     "zoom": (0.92, 1.10),
     "inspiration": (-0.06, 0.06),  # moves the diaphragm
 }
-WAVES_PER_FIELD = 24
-_FIELDS = ("markings", "mesh", "nodule", "patch")
 _PATCH_SCALE = 1.1
 _LINE_WIDTH = 0.6  # of the network's lines, in standard deviations of the field under them
-
-
-@dataclass(frozen=True)
-class Waves:
-    """A random field per image as a sum of plane waves, in anatomical coordinates.
-
-    Attributes:
-        frequency: [N, K, 2] float64, radians per unit of u and v.
-        phase: [N, K] float64, radians.
-    """
-
-    frequency: Array
-    phase: Array
 
 
 def draw_ranges(rng: np.random.Generator, ranges: Ranges, count: int = 1) -> dict[str, Array]:
@@ -80,9 +66,6 @@ def draw_ranges(rng: np.random.Generator, ranges: Ranges, count: int = 1) -> dic
 def draw_waves(rng: np.random.Generator, patient: Mapping[str, Array]) -> dict[str, Waves]:
     """Draws one patient's four random fields (vessels, mesh, nodules, patchiness).
 
-    The directions of a field's K waves are evenly spread with a random offset and jitter, their
-    wavelengths within 15 % of the field's scale, so each field is isotropic and narrow-banded.
-
     Args:
         rng: The patient's own generator.
         patient: Latents of that patient as `draw_ranges` returns them with count 1.
@@ -94,19 +77,12 @@ def draw_waves(rng: np.random.Generator, patient: Mapping[str, Array]) -> dict[s
         "markings": patient["markings_scale"],
         "mesh": patient["mesh_scale"],
         "nodule": patient["nodule_scale"],
-        "patch": _PATCH_SCALE,
+        "patch": np.array([_PATCH_SCALE]),
     }
-    shape = (len(_FIELDS), WAVES_PER_FIELD)
-    spread = np.arange(WAVES_PER_FIELD) + rng.uniform(size=shape)
-    angle = np.pi * (spread / WAVES_PER_FIELD + rng.uniform(size=(shape[0], 1)))
-    jitter = rng.uniform(1 / 1.15, 1.15, size=shape)
-    phase = rng.uniform(0, 2 * np.pi, size=shape)
-    waves = {}
-    for i, name in enumerate(_FIELDS):
-        radius = 2 * np.pi * jitter[i] / scales[name]
-        frequency = np.stack([radius * np.cos(angle[i]), radius * np.sin(angle[i])], axis=-1)
-        waves[name] = Waves(frequency[None], phase[i][None])
-    return waves
+    fields = draw_fields(rng, np.concatenate(list(scales.values())))
+    return {
+        name: Waves(fields.frequency[[i]], fields.phase[[i]]) for i, name in enumerate(scales)
+    }
 
 
 def disease_contrast(severity: Array) -> Array:
@@ -158,7 +134,7 @@ def render(
     spine = np.exp(-((u / 0.09) ** 2)) * (1 + 0.25 * np.cos(2 * np.pi * v / 0.22))
     hilum = np.exp(-(((np.abs(u) - 0.2) / 0.09) ** 2) - ((v + 0.02) / 0.17) ** 2)
 
-    field = {name: _evaluate(w, matrix, offset, grid) for name, w in waves.items()}
+    field = {name: evaluate(w, matrix, offset, grid) for name, w in waves.items()}
     share = p["nodule_share"]
     pattern = np.sqrt(1 - share) * _mesh(field["mesh"]) + np.sqrt(share) * field["nodule"]
     pattern *= 1 + p["patchiness"] * field["patch"]
@@ -182,22 +158,6 @@ def _image_to_anatomy(pose: Mapping[str, Array]) -> tuple[Array, Array]:
     matrix /= pose["zoom"][:, None, None]
     shift = np.stack([pose["shift_u"], pose["shift_v"]], axis=-1)
     return matrix, -np.einsum("nij,nj->ni", matrix, shift)
-
-
-def _evaluate(waves: Waves, matrix: Array, offset: Array, grid: Array) -> Array:
-    """Values of a random field at the pixels: [N, S, S] float32 of mean 0 and variance 1.
-
-    A plane wave of an affine map of the pixel grid is a product of a function of the row and one
-    of the column, so that a field of K waves is one [S, 2K] x [2K, S] product per image.
-    """
-    along_x, along_y = np.einsum("nki,nij->jnk", waves.frequency, matrix)
-    phase = waves.phase + np.einsum("nki,ni->nk", waves.frequency, offset)
-    # The angles stay below 100 radians, so single precision leaves them 1e-5 exact.
-    column = (along_x[:, :, None] * grid).astype(np.float32)
-    row = (along_y[:, None, :] * grid[:, None] + phase[:, None, :]).astype(np.float32)
-    rows = np.concatenate([np.cos(row), -np.sin(row)], axis=2)
-    columns = np.concatenate([np.cos(column), np.sin(column)], axis=1)
-    return rows @ columns * np.float32(np.sqrt(2 / waves.phase.shape[1]))
 
 
 def _mesh(field: Array) -> Array:

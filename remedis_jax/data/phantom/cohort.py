@@ -5,7 +5,6 @@ the number of patients nor a change of hospital settings changes who a patient i
 """
 
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -14,14 +13,14 @@ from remedis_jax.data.phantom.acquisition import Acquisition, draw_settings, exp
 from remedis_jax.data.phantom.anatomy import (
     PATIENT_RANGES,
     POSE_RANGES,
-    Waves,
     draw_ranges,
     draw_waves,
     render,
 )
+from remedis_jax.data.phantom.streams import ID_LETTERS, stream
+from remedis_jax.data.phantom.waves import Waves
 from remedis_jax.errors import UserError
 
-ID_LETTERS = {"hospital_a": "A", "hospital_b": "B", "archive": "U"}
 MAX_IMAGES = 4
 NUISANCE_SEVERITY = 1.0  # the constant at which the nuisance-only control is rendered
 _PARTS = ("record", "disease", "anatomy", "pose", "settings", "noise")
@@ -131,7 +130,7 @@ def _draw_patient(
     effect_size: float,
     disease: bool,
 ) -> _Patient:
-    rng = {part: _stream(seed, site, number, k) for k, part in enumerate(_PARTS)}
+    rng = {part: stream(seed, site, number, k) for k, part in enumerate(_PARTS)}
     count = int(rng["record"].integers(1, MAX_IMAGES + 1))
     age = int(np.clip(np.rint(rng["record"].normal(58, 16)), 18, 95))
     sex = "FM"[rng["record"].integers(2)]
@@ -158,12 +157,6 @@ def _draw_patient(
         settings=draw_settings(rng["settings"], acquisition, count),
         noise=rng["noise"],
     )
-
-
-def _stream(seed: int, site: str, patient: int, part: int) -> np.random.Generator:
-    """The generator of one part of one patient; sites enter by the checksum of their name."""
-    key = (crc32(site.encode()), patient, part)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
 def _repeat(values: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

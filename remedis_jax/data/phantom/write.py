@@ -1,25 +1,21 @@
-"""The phantom on disk: PNG images and manifests, a folder that is complete or absent."""
+"""The phantom on disk: how much of each part, and its three folders."""
 
 import dataclasses
-import hashlib
-import json
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from remedis_jax.data.phantom.acquisition import ARCHIVE, HOSPITAL_A, HOSPITAL_B
 from remedis_jax.data.phantom.cohort import Cohort, generate_cohort
+from remedis_jax.data.phantom.folder import complete_folder, write_part
 from remedis_jax.data.phantom.natural import generate_natural
 from remedis_jax.errors import UserError
 
 # Raised whenever the same arguments give other bytes than before.
 PHANTOM_VERSION = 1
 PARTS = ("natural", "pool", "labelled")
-_RECEIPT = "phantom.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,67 +92,25 @@ def write_phantom(
         "size": size,
         "scale": dataclasses.asdict(scale),
     }
-    if not _is_vacant(out_dir):
-        return _existing(out_dir, arguments)
 
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as hidden:
-        # One level down: the hidden folder itself is readable by its owner alone.
-        complete = Path(hidden) / "phantom"
-        _write_natural(complete / "natural", seed, size, scale)
-        _write_pool(complete / "pool", seed, size, scale)
-        _write_labelled(complete / "labelled", seed, size, scale)
-        receipt = {**arguments, "sha256": {part: _digest(complete, part) for part in PARTS}}
-        (complete / _RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n")
-        try:
-            complete.rename(out_dir)
-        except OSError:
-            # Another process may have been first; then its phantom has to be this one.
-            if _is_vacant(out_dir):
-                raise
-    return _existing(out_dir, arguments)
+    def write(folder: Path) -> None:
+        _write_natural(folder / "natural", seed, size, scale)
+        _write_pool(folder / "pool", seed, size, scale)
+        _write_labelled(folder / "labelled", seed, size, scale)
 
-
-def _is_vacant(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-
-
-def _existing(folder: Path, arguments: dict) -> dict[str, Path]:
-    """Manifests of the phantom that stands in the folder, if it is the one asked for."""
-    elsewhere = "Choose another folder, or delete this one."
-    if not (folder / _RECEIPT).is_file():
-        raise UserError(f"{folder} exists and is no phantom.", elsewhere)
-    receipt = json.loads((folder / _RECEIPT).read_text())
-    differing = [name for name, value in arguments.items() if receipt.get(name) != value]
-    if differing:
-        raise UserError(
-            f"{folder} holds a phantom with another {' and '.join(differing)}.", elsewhere
-        )
-    for part in PARTS:
-        manifest = _manifest(folder, part)
-        if not manifest.is_file() or _digest(folder, part) != receipt["sha256"][part]:
-            raise UserError(f"{manifest} is missing or was changed.", elsewhere)
-    return {part: _manifest(folder, part) for part in PARTS}
-
-
-def _manifest(folder: Path, part: str) -> Path:
-    return folder / part / "manifest.csv"
-
-
-def _digest(folder: Path, part: str) -> str:
-    return hashlib.sha256(_manifest(folder, part).read_bytes()).hexdigest()
+    return complete_folder(out_dir, arguments, PARTS, write)
 
 
 def _write_natural(folder: Path, seed: int, size: int, scale: PhantomSize) -> None:
     natural = generate_natural(seed, scale.natural_train + scale.natural_val, size=size)
     split = np.repeat(["train", "val"], [scale.natural_train, scale.natural_val])
-    _write_part(folder, natural.images, natural.table.assign(split=split))
+    write_part(folder, natural.images, natural.table.assign(split=split))
 
 
 def _write_pool(folder: Path, seed: int, size: int, scale: PhantomSize) -> None:
     pool = generate_cohort(seed, scale.pool, ARCHIVE, site="archive", size=size)
     table = pool.table.drop(columns="finding").assign(split="pool")
-    _write_part(folder, pool.images, table, pool.latents)
+    write_part(folder, pool.images, table, pool.latents)
 
 
 def _write_labelled(folder: Path, seed: int, size: int, scale: PhantomSize) -> None:
@@ -166,7 +120,7 @@ def _write_labelled(folder: Path, seed: int, size: int, scale: PhantomSize) -> N
         cohort = generate_cohort(seed, sum(counts.values()), acquisition, site=site, size=size)
         cohorts.append(cohort)
         tables.append(cohort.table.assign(split=_split_by_patient(cohort, counts)))
-    _write_part(
+    write_part(
         folder,
         np.concatenate([cohort.images for cohort in cohorts]),
         pd.concat(tables),
@@ -178,16 +132,3 @@ def _split_by_patient(cohort: Cohort, counts: dict[str, int]) -> np.ndarray:
     """Patients are independent and alike, so the first are as random a sample as any other."""
     number, _ = pd.factorize(cohort.table["patient_id"])
     return np.repeat(list(counts), list(counts.values()))[number]
-
-
-def _write_part(
-    folder: Path, images: np.ndarray, table: pd.DataFrame, latents: pd.DataFrame | None = None
-) -> None:
-    """Writes images/, manifest.csv and latents.csv; file names become paths from the folder."""
-    (folder / "images").mkdir(parents=True)
-    for name, image in zip(table["image"], images, strict=True):
-        Image.fromarray(image).save(folder / "images" / name, compress_level=1)
-    for name, frame in (("manifest.csv", table), ("latents.csv", latents)):
-        if frame is not None:
-            frame = frame.assign(image="images/" + frame["image"])
-            frame.to_csv(folder / name, index=False, lineterminator="\n")
