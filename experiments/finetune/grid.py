@@ -82,6 +82,7 @@ def get_config(arg=None):
     )
     config.seeds = tuple(int(seed) for seed in _numbers(arg.seeds, "seeds")) or SEEDS
     config.metric = arg.metric or get_task(known).metric
+    config.also = tuple(name for name in get_task(known).metrics if name != config.metric)
     config.level = arg.level
     config.tests = tuple(tests)
     config.command = f'remedis sweep --config "experiments/finetune/grid.py:{text}"'

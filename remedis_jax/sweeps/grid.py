@@ -19,8 +19,8 @@ KIND = "grid"
 LEVELS = ("group", "image")
 _TEST_KEYS = ("where", "manifest", "columns")
 _FIELDS = (
-    "kind", "title", "base", "overrides", "arms", "axes", "seeds", "metric", "level", "tests",
-    "command", "notes",
+    "kind", "title", "base", "overrides", "arms", "axes", "seeds", "metric", "also", "level",
+    "tests", "command", "notes",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ class Grid:
         axes: (dotted key, values) pairs; every arm gets every combination.
         seeds: The first one chooses, all of them are tested.
         metric: What chooses, on validation rows, and what is reported on test rows.
+        also: Further metrics to report on test rows.
         level: "group" to score patients by the mean over their images, or "image".
         tests: (name, {"where", "manifest", "columns"}) pairs.
         command: For the report's provenance.
@@ -53,6 +54,7 @@ class Grid:
     tests: tuple[tuple[str, Mapping[str, Any]], ...]
     command: str = ""
     notes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: ConfigDict, overrides: Sequence[str] = ()) -> "Grid":
@@ -89,13 +91,15 @@ class Grid:
             tests=tuple((name, _plain(test)) for name, test in config.tests),
             command=config.get("command", ""),
             notes=tuple(config.get("notes", ())),
+            also=tuple(config.get("also", ())),
         )
         grid.check()
         return grid
 
     def check(self) -> None:
         """Raises UserError for what no run could work with; reads every cell's config."""
-        check_metric(self.metric)
+        for metric in (self.metric, *self.also):
+            check_metric(metric)
         if self.level not in LEVELS:
             raise UserError(
                 f"The grid's level {self.level!r} is unknown.", f"Use {' or '.join(LEVELS)}."

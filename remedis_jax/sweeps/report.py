@@ -47,7 +47,7 @@ def arms_table(results: Results) -> pd.DataFrame:
     The difference is the paired one to the first arm.
     """
     grid = results.grid
-    name = metric_name(grid.metric)
+    name = metric_name(grid.metric, results.horizon)
     rows = []
     for test, _ in grid.tests:
         for arm, _ in grid.arms:
@@ -66,13 +66,33 @@ def arms_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=str)
 
 
+def further_table(results: Results) -> pd.DataFrame:
+    """One row per arm and test set: the grid's other metrics."""
+    grid = results.grid
+    return pd.DataFrame(
+        [
+            {"Test set": test, "Arm": arm}
+            | {
+                metric_name(metric, results.horizon): interval_text(
+                    results.further[metric, arm, test]
+                )
+                for metric in grid.also
+            }
+            for test, _ in grid.tests
+            for arm, _ in grid.arms
+        ],
+        dtype=str,
+    )
+
+
 def lead_sentence(results: Results) -> str:
     """The result on the first test set."""
     test = results.grid.tests[0][0]
     others = [arm for arm, _ in results.grid.arms[1:]]
     if not others:
         score = interval_text(results.scores[results.baseline, test])
-        return f"{test}: {results.baseline} reaches {metric_name(results.grid.metric)} {score}."
+        name = metric_name(results.grid.metric, results.horizon)
+        return f"{test}: {results.baseline} reaches {name} {score}."
     clauses = [
         comparison_clause(
             arm, results.baseline, results.differences[arm, test], results.grid.metric
@@ -94,7 +114,7 @@ def write_sweep_report(sweep: Path, results: Results, *, show: bool = False) -> 
         The HTML page.
     """
     grid = results.grid
-    name = metric_name(grid.metric)
+    name = metric_name(grid.metric, results.horizon)
     run_guards, test_guards = _guards(sweep, results)
     banner = banner_of([*run_guards, *test_guards])
     table = arms_table(results)
@@ -129,10 +149,11 @@ def write_sweep_report(sweep: Path, results: Results, *, show: bool = False) -> 
         ),
         Section("Provenance", _provenance(results)),
     ]
-    title = f"{grid.title}: {name}"
-    document = Document(
-        grid.title, lead_sentence(results), tuple(sections), {title: table}, banner
-    )
+    tables = {f"{grid.title}: {name}": table}
+    if grid.also:
+        tables["Further metrics"] = further_table(results)
+        sections.insert(1, Section("Further metrics", markdown_table(further_table(results))))
+    document = Document(grid.title, lead_sentence(results), tuple(sections), tables, banner)
     return write_report(sweep, document, show=show)
 
 

@@ -39,6 +39,8 @@ class Results:
         scores: (arm, test set) -> interval of the mean over its seeds.
         differences: (arm, test set) -> paired difference to the first arm.
         values: (cell's name, test set) -> the metric of that one run.
+        further: (metric, arm, test set) -> as `scores`, of the grid's other metrics.
+        horizon: When survival is judged; None where it is not survival.
     """
 
     grid: Grid
@@ -47,6 +49,8 @@ class Results:
     scores: Mapping[tuple[str, str], Interval | NotDefined]
     differences: Mapping[tuple[str, str], Interval | NotDefined]
     values: Mapping[tuple[str, str], float | NotDefined]
+    further: Mapping[tuple[str, str, str], Interval | NotDefined]
+    horizon: float | None = None
 
     @property
     def baseline(self) -> str:
@@ -76,23 +80,29 @@ def collect(
     """
     cells = [(cell, CellFolder(sweep, cell.name).outcome()) for cell in grid_cells]
     finals = [(cell, CellFolder(sweep, cell.name).outcome()) for cell in final_cells]
-    values, scores, differences = {}, {}, {}
+    values, scores, differences, further = {}, {}, {}, {}
+    horizon = None
     for test, _ in grid.tests:
         runs: dict[str, dict[int, Predictions]] = {arm: {} for arm, _ in grid.arms}
         for cell, outcome in finals:
             if outcome.status == FINISHED:
                 found = _predictions(sweep / cell.name / outcome.tests[test], grid.level)
                 runs[cell.arm][cell.seed] = found
+                horizon = found.horizon
                 values[cell.name, test] = value_of(found, grid.metric)
         first = runs[grid.arms[0][0]]
         for arm, own in runs.items():
             scores[arm, test] = interval_of(_resamples(own, own, grid.metric, resamples))
+            for metric in grid.also:
+                further[metric, arm, test] = interval_of(_resamples(own, own, metric, resamples))
             if own is not first:
                 differences[arm, test] = difference_of(
                     _resamples(own, first, grid.metric, resamples),
                     _resamples(first, own, grid.metric, resamples),
                 )
-    return Results(grid, (*cells, *finals), choices, scores, differences, values)
+    return Results(
+        grid, (*cells, *finals), choices, scores, differences, values, further, horizon
+    )
 
 
 def write_results(sweep: Path, results: Results) -> None:
@@ -145,6 +155,13 @@ def record_of(results: Results) -> dict[str, Any]:
                 "cells_without_a_score": results.choices[arm].undefined,
                 "tests": {
                     test: _interval_record(results.scores[arm, test]) for test, _ in grid.tests
+                },
+                "also": {
+                    metric: {
+                        test: _interval_record(results.further[metric, arm, test])
+                        for test, _ in grid.tests
+                    }
+                    for metric in grid.also
                 },
                 f"difference_to_{results.baseline}": {
                     test: _interval_record(results.differences[arm, test])
