@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,3 +64,26 @@ def test_million_rows_in_the_small(tmp_path):
     (row,) = map(json.loads, path.read_text().splitlines())
     assert row["rows"] == 20_000 and row["start_seconds"] < 10
     assert set(row["resident_mib"]) == {"10", "25", "50", "75", "100"}
+
+
+def test_finetune_runs_without_a_peer(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "finetune.py", "--small", "--json", path],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = map(json.loads, path.read_text().splitlines())
+    assert row["side"] == "remedis_jax" and row["images_per_second"] > 0
+    assert len(row["seconds"]) == 2 and "32 pixels, batch 4" in done.stdout
+
+
+def test_finetune_memory_describes_the_step_that_training_runs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import finetune_memory
+
+    described = finetune_memory.make_mesh(jax.devices()[:2])
+    step, arguments = finetune_memory.abstract_step("small", "bfloat16", "unit", described)
+    state, metrics = jax.eval_shape(step, *arguments)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, arguments[0])
+    assert metrics["loss"].shape == () and arguments[1]["image"].shape == (16, 32, 32, 3)

@@ -22,11 +22,13 @@ import re
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from remedis_jax.errors import UserError
 from remedis_jax.models.conv import conv2d
+from remedis_jax.models.group_norm import group_norm
 from remedis_jax.models.parameters import LECUN_NORMAL, ONES, ZEROS, declare
+from remedis_jax.models.pooling import root_max_pool
+from remedis_jax.models.standardise import standardise
 
 # Units per stage. 50, 101, 152: bit. 26 and 14: ours, the same units fewer times, for small data.
 UNITS = {
@@ -115,22 +117,6 @@ class BiTSpec:
         return int(64 * self.width) * 4 * 2 ** (len(UNITS[self.depth]) - 1)
 
 
-def standardise(kernel: jax.Array) -> jax.Array:
-    """Weight standardisation: zero mean, unit variance per output channel.
-
-    `(w - mean) / sqrt(var + 1e-10)` over (H, W, I), biased variance, in float32 (big_transfer).
-
-    Args:
-        kernel: [h, w, I, O] float32.
-
-    Returns:
-        Same shape, float32.
-    """
-    centred = kernel - kernel.mean(axis=(0, 1, 2), keepdims=True)
-    variance = jnp.square(centred).mean(axis=(0, 1, 2), keepdims=True)
-    return centred * lax.rsqrt(variance + 1e-10)
-
-
 class StdConv(nn.Module):
     """Weight-standardised convolution without bias."""
 
@@ -161,31 +147,16 @@ def group_count(channels: int) -> int:
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm over (H, W, C/groups), two-pass variance in float32, eps 1e-5.
-
-    The large array is only ever reduced over its positions; groups are formed from the [B, C]
-    results. That compiles to fewer and faster loops than reshaping the array into groups.
-    """
+    """GroupNorm with its gamma and beta, see `group_norm`."""
 
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch, _, _, channels = x.shape
-        groups = group_count(channels)
+        channels = x.shape[-1]
         gamma = declare(self, "gamma", ONES, (channels,))
         beta = declare(self, "beta", ZEROS, (channels,))
-
-        def over_group(of_channels: jax.Array) -> jax.Array:
-            """[B, C] means over positions -> the group's mean, for each of its channels."""
-            of_groups = of_channels.reshape(batch, groups, -1).mean(axis=2)
-            return jnp.repeat(of_groups, channels // groups, axis=1)
-
-        x = x.astype(jnp.float32)
-        centred = x - over_group(x.mean(axis=(1, 2)))[:, None, None]
-        variance = over_group(jnp.square(centred).mean(axis=(1, 2)))
-        scale = lax.rsqrt(variance + 1e-5) * gamma[None]
-        return (centred * scale[:, None, None] + beta[None, None, None]).astype(self.dtype)
+        return group_norm(x, gamma, beta, group_count(channels)).astype(self.dtype)
 
 
 class Shortcut(nn.Module):
@@ -289,8 +260,7 @@ class Root(nn.Module):
                 self.features, 3, stride, 1, self.dtype, name="standardized_conv2d"
             )(x)
         x = StdConv(self.features, 7, 2, 3, self.dtype, name="standardized_conv2d")(x)
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return nn.max_pool(x, (3, 3), strides=(2, 2), padding="VALID")
+        return root_max_pool(x)
 
 
 class BiT(nn.Module):

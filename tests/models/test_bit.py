@@ -9,6 +9,7 @@ import pytest
 
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import (
+    REMATS,
     BiT,
     BiTSpec,
     GroupNorm,
@@ -164,6 +165,36 @@ def test_host_initialisation_draws_the_declared_distribution():
 def test_grey_images_fill_three_channels():
     grey = jnp.full((1, 2, 2, 1), 0.25)
     np.testing.assert_array_equal(to_bit_input(grey), jnp.full((1, 2, 2, 3), -0.5))
+
+
+def test_rematerialisation_changes_neither_numbers_nor_names():
+    spec = BiTSpec.from_name("r14x0.25", stem="cifar_stride2")
+    images = bit_case.images(16, 16)
+    params = initialise(BiT(spec), 0, images)
+    seen = {}
+    for remat in REMATS:
+        network = BiT(spec, remat)
+
+        def loss(params, network=network):
+            return jnp.square(network.apply(params, images)).mean()
+
+        shapes = jax.eval_shape(lambda n=network: n.init(jax.random.key(0), images))
+        assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda x: x.shape, shapes)
+        # Each unit, and for "stage" each stage around them.
+        kept = str(jax.make_jaxpr(jax.grad(loss))(params)).count("remat2[")
+        seen[remat] = (jax.jit(jax.value_and_grad(loss))(params), kept)
+    assert [kept > 0 for _, kept in seen.values()] == [False, True, True]
+    assert seen["stage"][1] > seen["unit"][1]
+    (loss, gradient), _ = seen["none"]
+    for (other_loss, other), _ in seen.values():
+        np.testing.assert_allclose(other_loss, loss, rtol=1e-6)
+        for one, two in zip(jax.tree.leaves(gradient), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(two, one, rtol=0, atol=1e-6 * float(jnp.abs(one).max()))
+
+
+def test_unknown_rematerialisation_is_refused():
+    with pytest.raises(UserError, match="none, unit, stage"):
+        BiT(BiTSpec(), "block")
 
 
 @pytest.mark.parametrize("name", ["r51x1", "resnet50", "r50x0.03", "r50x0"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from remedis_jax.models.conv import conv2d, patches_conv2d
+from remedis_jax.models.conv import conv2d, patches_conv2d, rows_kernel_gradient
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,33 @@ def test_both_forms_have_the_same_gradients():
     by_patches = jax.grad(loss(lambda x, k: patches_conv2d(x, k, 2, 1)), (0, 1))(x, kernel)
     for a, b in zip(by_lax, by_patches, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "padding", "size"), [(1, 1, 3), (2, 1, 3), (2, 3, 7)])
+def test_the_kernel_gradient_by_rows_is_that_of_the_convolution(stride, padding, size):
+    generator = np.random.default_rng(2)
+    x = generator.standard_normal((2, 10, 9, 4)).astype(np.float32)
+    kernel = generator.standard_normal((size, size, 4, 5)).astype(np.float32)
+    convolved, back = jax.vjp(lambda k: conv2d(x, k, stride=stride, padding=padding), kernel)
+    gradient = generator.standard_normal(convolved.shape).astype(np.float32)
+    got = rows_kernel_gradient(x, gradient, (size, size), stride, padding)
+    np.testing.assert_allclose(got, back(gradient)[0], atol=2e-5)
+
+
+def test_large_maps_have_the_gradients_of_a_convolution():
+    generator = np.random.default_rng(3)
+    x = generator.standard_normal((2, 16, 17, 16)).astype(np.float32)
+    kernel = generator.standard_normal((3, 3, 16, 8)).astype(np.float32)
+
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    expected, back = jax.vjp(plain, x, kernel)
+    gradient = generator.standard_normal(expected.shape).astype(np.float32)
+    got, own_back = jax.vjp(lambda x, k: conv2d(x, k, padding=1), x, kernel)
+    np.testing.assert_array_equal(got, expected)
+    # Sums of 544 products of unit size.
+    for one, two in zip(own_back(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
