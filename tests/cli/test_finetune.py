@@ -36,26 +36,32 @@ def finetune(manifest, out, **options):
     return remedis_jax.finetune(manifest, None, out, **(settings | options))
 
 
-def test_a_table_becomes_weights_and_a_report(unsplit, tmp_path):
-    lines = []
-    done = finetune(unsplit, tmp_path / "out", announce=lines.append)
-    split = pd.read_csv(tmp_path / "out" / "split.csv", dtype=str)
+@pytest.fixture(scope="module")
+def finetuned(unsplit, tmp_path_factory):
+    """(folder, what the function returned, what it announced)."""
+    out, lines = tmp_path_factory.mktemp("finetuned") / "out", []
+    return out, finetune(unsplit, out, announce=lines.append), lines
+
+
+def test_a_table_becomes_weights_and_a_report(finetuned, unsplit):
+    out, done, lines = finetuned
+    split = pd.read_csv(out / "split.csv", dtype=str)
     assert set(split.split) == {"train", "val", "test"} and len(split) == len(pd.read_csv(unsplit))
     assert split.groupby("patient_id").split.nunique().max() == 1
     predictions = pd.read_csv(done.tests["test"] / "predictions.csv", dtype=str)
     assert sorted(predictions.image) == sorted(split.image[split.split == "test"])
     assert (done.tests["test"] / "report.html").is_file()
-    outcome = json.loads((tmp_path / "out" / "run" / "result.json").read_text())
+    outcome = json.loads((out / "run" / "result.json").read_text())
     assert outcome["steps"] == 4 and outcome["best_step"] in (2, 4)
     assert any("best validation" in line for line in lines)
     # Repeating it does nothing anew, and says the same.
-    before = (tmp_path / "out" / "run" / "weights.safetensors").stat().st_mtime_ns
-    again = finetune(unsplit, tmp_path / "out")
+    before = done.weights.stat().st_mtime_ns
+    again = finetune(unsplit, out)
     assert again == done and before == done.weights.stat().st_mtime_ns
 
 
-def test_weights_say_network_and_channels(unsplit, tmp_path):
-    first = finetune(unsplit, tmp_path / "first")
+def test_weights_say_network_and_channels(finetuned, unsplit, tmp_path):
+    _, first, _ = finetuned
     overrides = [text for text in SETTINGS if not text.startswith(("model", "data.channels"))]
     second = remedis_jax.finetune(
         unsplit, first.weights, tmp_path / "second", labels=("finding",),

@@ -218,13 +218,10 @@ def test_a_run_without_progress_stops_early(selected, tmp_path):
     assert (stopped.steps == 8) or any("stopped early" in line for line in lines)
 
 
-def test_frozen_features_are_made_once_and_train_the_same_head(tiny_phantom, tmp_path):
+def test_frozen_features_are_made_once_and_train_the_same_head(selected, tiny_phantom, tmp_path):
     """Same head as by seeing the images at every step, and the encoder is that it began with."""
     lines, found = [], {}
-    parent = remedis_jax.train(
-        CONFIG, tmp_path / "parent",
-        overrides=(f"data.manifest={tiny_phantom}/labelled/manifest.csv", "devices=1"),
-    )  # fmt: skip
+    parent = selected[1]
     for name, recipe in (("once", "eval"), ("always", "finetune")):
         options = "{'crop': 'resize', 'flip_probability': 0.0}" if recipe == "finetune" else "{}"
         found[name] = remedis_jax.train(
