@@ -10,11 +10,15 @@ with momentum, in float32. Ours is the step that `remedis train` compiles, its a
 evaluation, which leaves an image of the right size as it is; the peer's is `resnetv2_50x1_bit` with
 `torch.optim.SGD`. Both have the same batch, image size, threads (all cores) and environment, each
 lives in a process of its own that has loaded and compiled everything, and their rounds alternate;
-ratios are taken round by round. PyTorch is timed with its usual and with its channels-last memory
-layout, and the faster one counts.
+ratios are taken round by round. What a step takes of the processors is given as well: on a machine
+with other work it is the steadier number. PyTorch is timed with its usual and with its
+channels-last memory layout, and the faster one counts.
 
 Both sides run with GLIBC_TUNABLES=glibc.malloc.hugetlb=1, as `launch/local.sh` starts every
-command: large buffers then come in large pages.
+command: large buffers then come in large pages. And every computing thread is held on a processor
+of its own, of PyTorch by OMP_PROC_BIND: Linux was seen to put both of ours on one of two idle
+processors for whole runs, which halves the speed and says nothing of the program. `--unpinned`
+leaves the threads to the system.
 """
 
 import argparse
@@ -40,11 +44,13 @@ def serve(step, steps: int) -> None:
         step()
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         for _ in range(steps):
             loss = step()
         seconds = (time.perf_counter() - start) / steps
-        print(json.dumps({"seconds": seconds, "loss": loss}), flush=True)
+        used = (time.process_time() - used) / steps
+        row = {"seconds": seconds, "processor_seconds": used, "loss": loss}
+        print(json.dumps(row), flush=True)
 
 
 def generated(size: int, batch: int):
@@ -56,7 +62,16 @@ def generated(size: int, batch: int):
     return images, generator.integers(0, CLASSES, batch)
 
 
-def our_side(network: str, size: int, batch: int, steps: int) -> None:
+def pin_threads() -> None:
+    """Spreads XLA's computing threads over the processors, on Linux."""
+    processors = sorted(os.sched_getaffinity(0))
+    tasks = Path("/proc/self/task").iterdir()
+    pool = sorted(int(t.name) for t in tasks if "XLAEigen" in (t / "comm").read_text())
+    for place, thread in enumerate(pool):
+        os.sched_setaffinity(thread, {processors[place % len(processors)]})
+
+
+def our_side(network: str, size: int, batch: int, steps: int, pinned: bool) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     sys.path.insert(0, str(ROOT))
     import jax
@@ -90,6 +105,9 @@ def our_side(network: str, size: int, batch: int, steps: int) -> None:
         state, metrics = built.step(state, rows, key, rate)
         return float(metrics["loss"])
 
+    step()  # The threads exist from the first step on.
+    if pinned:
+        pin_threads()
     serve(step, steps)
 
 
@@ -120,8 +138,10 @@ def torch_side(size: int, batch: int, steps: int, channels_last: bool) -> None:
 class Side:
     """A process that makes a round of steps at each line."""
 
-    def __init__(self, *command: str):
+    def __init__(self, *command: str, pinned: bool):
         environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+        if pinned:
+            environment["OMP_PROC_BIND"] = "true"
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -158,13 +178,19 @@ def compare(size: int, batch: int, options) -> tuple[list[dict], float | None]:
     pythons = {"remedis_jax": sys.executable}
     if options.torch_python:
         pythons |= {"PyTorch": options.torch_python, "PyTorch, nhwc": options.torch_python}
-    sides = {name: Side(p, __file__, "--side", name, *common) for name, p in pythons.items()}
-    seconds = {name: [] for name in sides}
+    if options.unpinned:
+        common.append("--unpinned")
+    sides = {
+        name: Side(python, __file__, "--side", name, *common, pinned=not options.unpinned)
+        for name, python in pythons.items()
+    }
+    seconds, used = {name: [] for name in sides}, {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, side in sides.items():
             answer = side.run()
             assert np.isfinite(answer["loss"]), (name, answer)
             seconds[name].append(answer["seconds"])
+            used[name].append(answer["processor_seconds"])
     for side in sides.values():
         side.close()
     rows = []
@@ -174,11 +200,12 @@ def compare(size: int, batch: int, options) -> tuple[list[dict], float | None]:
         rows.append({
             "size": size, "batch": batch, "side": name,
             "images_per_second": batch / float(np.median(times)), "seconds": times,
+            "processor_seconds": used[name],
             "this_over_ours": [float(f(ratio)) for f in (np.min, np.median, np.max)],
         })  # fmt: skip
         print(
             f"  {name:<15}{spread(batch / np.array(times)):>30} images/s   "
-            f"ours/this {spread(ratio)}",
+            f"{np.median(used[name]):6.2f} processor s a step   ours/this {spread(ratio)}",
             flush=True,
         )
     peers = [row for row in rows if row["side"] != "remedis_jax"]
@@ -200,6 +227,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=2, help="steps of a round")
+    parser.add_argument("--unpinned", action="store_true", help="leave threads to the system")
     parser.add_argument("--small", action="store_true", help="seconds: a small network, no verdict")
     parser.add_argument("--json", type=Path, help="also write one JSON line per side and size")
     parser.add_argument("--network", default="r50x1", help=argparse.SUPPRESS)
@@ -208,7 +236,7 @@ def main() -> int:
     if options.side:
         size, batch = options.sizes[0]
         if options.side == "remedis_jax":
-            our_side(options.network, size, batch, options.steps)
+            our_side(options.network, size, batch, options.steps, not options.unpinned)
         else:
             torch_side(size, batch, options.steps, options.side.endswith("nhwc"))
         return 0
