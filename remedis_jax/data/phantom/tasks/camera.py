@@ -42,7 +42,7 @@ def draw_camera(rng: np.random.Generator, camera: Camera, count: int) -> dict[st
     """Draws the settings of `count` images: 'camera_red' and its siblings -> [count] float64."""
     return {
         f"camera_{name}": rng.uniform(*span, size=count)
-        for name, span in dataclasses.asdict(camera).items()
+        for name, span in vars(camera).items()
     }
 
 

@@ -2,10 +2,10 @@
 
 The patient, the film and the way it is taken are those of the phantom (`anatomy`, `acquisition`),
 without its disease. A patient has one to three films. Each finding has a strength that decides how
-clearly it is seen: atelectasis is a dense band across a lower lung, consolidation a dense patch,
-pulmonary edema a haze about both hila with coarse markings, a pleural effusion water that fills the
-lung from its base, cardiomegaly a wide heart. Water is drawn over air, and shows nothing over
-tissue. Findings come together: a common cause makes all of them more likely.
+clearly it is seen: atelectasis is two dense plates across a lower lung, consolidation a dense
+patch, pulmonary edema a haze about both hila with coarse markings, a pleural effusion water that
+fills the lung from its base, cardiomegaly a wide heart. Water is drawn over air, and shows nothing
+over tissue. Findings come together: a common cause makes all of them more likely.
 
 The report says 1, 0, -1 where it is uncertain, or nothing. A faint finding is reported uncertain
 far more often than a clear one or than its absence. Films of the test split were read again: they
@@ -48,19 +48,28 @@ FINDINGS = (
 )
 PREVALENCE = 0.35
 COMMON_CAUSE = 0.25  # correlation of any two findings' liabilities
-FAINT = 0.55  # strengths below are faint; they run from 0.35 to 1
+WEAKEST, FAINT = 0.45, 0.6  # strengths run from the one to 1; below the other they are faint
 UNCERTAIN = {"faint": 0.5, "clear": 0.08, "absent": 0.04}
 UNSAID = {"faint": 0.08, "clear": 0.04, "absent": 0.13}
 ACQUISITIONS = {"hospital_a": HOSPITAL_A, "hospital_b": HOSPITAL_B, "archive": ARCHIVE}
 _NO_DISEASE = -20.0  # the severity at which the phantom's own disease is not seen
-_PERSON: Ranges = {**PATIENT_RANGES, "heart_size": (0.20, 0.27)}
+# Hearts of usual width, and lungs clear enough for a small network to tell what lies in them.
+_PERSON: Ranges = {
+    **PATIENT_RANGES,
+    "heart_size": (0.20, 0.27),
+    "aeration": (0.34, 0.42),
+    "markings": (0.01, 0.025),
+    "hilum": (0.02, 0.07),
+    "rib_contrast": (0.02, 0.06),
+    "diaphragm": (0.48, 0.60),
+}
 _PLACES: Ranges = {
     "consolidation_side": (-1.0, 1.0),
     "consolidation_out": (-0.06, 0.06),
     "consolidation_v": (-0.35, 0.15),
-    "consolidation_radius": (0.17, 0.24),
+    "consolidation_radius": (0.21, 0.28),
     "atelectasis_side": (-1.0, 1.0),
-    "atelectasis_v": (0.08, 0.28),
+    "atelectasis_v": (0.0, 0.2),
     "atelectasis_slope": (-0.25, 0.25),
     "effusion_side": (-1.0, 1.0),
 }
@@ -76,7 +85,7 @@ def draw(rng: np.random.Generator, patient: Patient) -> Drawn:
     liability = np.sqrt(COMMON_CAUSE) * rng.normal()
     liability = liability + np.sqrt(1 - COMMON_CAUSE) * rng.normal(size=shape)
     present = liability > norm.isf(PREVALENCE)
-    strength = np.where(present, rng.uniform(0.35, 1.0, shape), 0.0)
+    strength = np.where(present, rng.uniform(WEAKEST, 1.0, shape), 0.0)
     report = _report(rng, strength)
     if patient.split == "test":
         report = [["1" if one else "0" for one in film] for film in present]
@@ -137,18 +146,19 @@ def _water(latents: Latents, u: Array, v: Array, size: int) -> list[Array]:
 
     out = side["atelectasis"] * u - axis
     level = v - column(latents["atelectasis_v"]) - column(latents["atelectasis_slope"]) * out
-    band = np.exp(-((level / 0.07) ** 2) - (out / 0.26) ** 4)
+    bands = sum(np.exp(-(((level + gap) / 0.075) ** 2)) for gap in (-0.13, 0.13))
+    bands = bands * np.exp(-((out / 0.3) ** 4))
 
-    hila = np.exp(-(((np.abs(u) - 0.30) / 0.22) ** 2) - ((v + 0.05) / 0.34) ** 2)
+    hila = np.exp(-(((np.abs(u) - 0.30) / 0.22) ** 2) - ((v + 0.12) / 0.32) ** 2)
 
     # The surface is a meniscus: it climbs towards the chest wall.
     out = side["effusion"] * u
-    rise = 0.12 + 0.42 * shown["pleural_effusion"]
+    rise = 0.28 + 0.5 * shown["pleural_effusion"]
     surface = column(latents["diaphragm"]) - rise - 0.35 * np.maximum(out - axis, 0)
     pool = inside(v - surface, size, 0.03) * inside(out - 0.12, size)
     return [
-        0.85 * np.sqrt(shown["atelectasis"]) * band,
-        0.85 * np.sqrt(shown["consolidation"]) * patch,
+        0.95 * np.sqrt(shown["atelectasis"]) * bands,
+        0.9 * np.sqrt(shown["consolidation"]) * patch,
         0.65 * np.sqrt(shown["pulmonary_edema"]) * hila,
         0.9 * (shown["pleural_effusion"] > 0) * pool,
     ]

@@ -94,7 +94,9 @@ def generate_cohort(
         size: Height and width S in pixels.
     """
     shape = (size, size) if drawing.channels == 1 else (size, size, 3)
-    images, tables, truths = [], [], []
+    images: list[Array] = []
+    columns: dict[str, list] = {}
+    truths: list[pd.DataFrame] = []
     block: list[Drawn] = []
     noise: list[Array] = []
 
@@ -103,7 +105,6 @@ def generate_cohort(
             name: np.concatenate([one.latents[name] for one in block]) for name in block[0].latents
         }
         images.append(drawing.render(latents, np.concatenate(noise), site))
-        tables.extend(pd.DataFrame(one.table) for one in block)
         truths.append(pd.DataFrame({name: latents[name] for name in drawing.truth}))
         block.clear()
         noise.clear()
@@ -114,13 +115,15 @@ def generate_cohort(
         grain = stream(seed, task, site, number, 1)
         count = len(drawn.table["image"])
         drawn.table.update(site=[site] * count, split=[split] * count)
+        for name, cells in drawn.table.items():
+            columns.setdefault(name, []).extend(cells)
         block.append(drawn)
         noise.append(grain.standard_normal((count, *shape), np.float32))
         if sum(part.size for part in noise) >= _PIXELS_PER_BLOCK:
             finish()
     if block:
         finish()
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.DataFrame(columns)
     return TaskCohort(
         images=np.concatenate(images),
         table=table,

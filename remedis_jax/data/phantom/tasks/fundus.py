@@ -47,7 +47,7 @@ CAMERAS = {
 FIELD = {"hospital_a": (0.94, 1.0), "hospital_b": (0.80, 0.90), "archive": (0.80, 1.0)}
 PREVALENCE = 0.5
 ALIKE = 0.5  # chance that an eye has what the patient has rather than a draw of its own
-_EXUDATES, _ELSEWHERE = 12, 5
+_EXUDATES, _ELSEWHERE = 12, 8
 _PATIENT: Ranges = {"pigment": (0.0, 1.0), "grain": (0.02, 0.05)}
 _EYE: Ranges = {
     "rotation": (-0.2, 0.2),
@@ -74,9 +74,9 @@ def draw(rng: np.random.Generator, patient: Patient) -> Drawn:
     # Far from the macula: a ring that the arcades run through.
     angle = rng.uniform(0, 2 * np.pi, (2, _ELSEWHERE))
     far = 0.72 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    amount = rng.uniform(0.6, 1.0, 2) * edema
-    shown = rng.uniform(size=(2, _EXUDATES)) < rng.uniform(0.5, 1.0, (2, 1))
-    drusen = rng.uniform(size=(2, _ELSEWHERE)) < rng.uniform(0, 0.5, (2, 1))
+    amount = rng.uniform(0.2, 1.0, 2) * edema
+    shown = rng.uniform(size=(2, _EXUDATES)) < rng.uniform(0.2, 0.9, (2, 1))
+    drusen = rng.uniform(size=(2, _ELSEWHERE)) < rng.uniform(0, 0.9, (2, 1))
     latents = {
         **repeat(draw_ranges(rng, _PATIENT), 2),
         **draw_ranges(rng, _EYE, 2),
@@ -88,7 +88,7 @@ def draw(rng: np.random.Generator, patient: Patient) -> Drawn:
         "exudates": near,
         "exudate_weight": shown * amount[:, None],
         "drusen": far,
-        "drusen_weight": drusen * 0.7,
+        "drusen_weight": drusen * rng.uniform(0.4, 1.0, (2, 1)),
     }
     table = {
         "image": [f"{patient.patient_id}_{eye}.png" for eye in ("right", "left")],
@@ -119,7 +119,7 @@ def render(latents: Latents, noise: Array, site: str) -> Array:
     film = lay_over(film, 0.3 * _DARK, _vessels(latents, u, v, size))
     disc = inside(0.19 - np.hypot(u - 0.52 * side, 0.9 * v), size)
     film = lay_over(film, _DISC, 0.85 * disc)
-    film = lay_over(film, _EXUDATE, 0.18 * swelling * np.exp(-((macula / 0.38) ** 2)))
+    film = lay_over(film, _EXUDATE, 0.10 * swelling * np.exp(-((macula / 0.38) ** 2)))
     film = lay_over(film, _EXUDATE, 0.9 * _dots(latents, size, pose))
     seen = inside(column(latents["field"]) - np.hypot(*axes(size)), size)
     return take(np.clip(film, 0, 1) * seen[..., None], latents, noise)

@@ -1,7 +1,7 @@
 """T4, invented: patches of lymph nodes on slides, and whether a patch holds metastatic tumour.
 
 A patient has one to three slides, a slide two to four patches. Without tumour a patch is full of
-lymphocytes: small, round, dark nuclei, close together; some patches have a pale germinal centre of
+lymphocytes: small, round, dark nuclei, close together; many patches have a pale germinal centre of
 larger cells. Tumour takes the place of a part of the lymphocytes: large, paler nuclei of unequal
 size, far apart, in pink cytoplasm. Three of five patients have metastases, on some of their slides,
 in some of a slide's patches; nobody else has any.
@@ -48,7 +48,7 @@ SCANNERS = {
 }  # fmt: skip
 _PATCH: Ranges = {
     "angle": (0.0, 2 * np.pi),
-    "reach": (-0.15, 1.1),  # how far the tumour's edge lies beyond the middle
+    "reach": (-0.5, 1.0),  # how far the tumour's edge lies beyond the middle
     "centre_x": (-0.4, 0.4),
     "centre_y": (-0.4, 0.4),
 }
@@ -71,7 +71,7 @@ def draw(rng: np.random.Generator, patient: Patient) -> Drawn:
                 **draw_texture(rng, "ground", np.full(count, 0.5)),
                 **draw_texture(rng, "border", np.full(count, 0.8)),
                 "tumour": tumour.astype(float),
-                "germinal": (rng.uniform(size=count) < 0.3).astype(float),
+                "germinal": (rng.uniform(size=count) < 0.45).astype(float),
                 "small": scattered(rng, count, _SMALL, 0.35),
                 "small_radius": rng.uniform(0.075, 0.095, (count, _SMALL**2)),
                 "middle": scattered(rng, count, _MIDDLE, 0.3),
@@ -102,8 +102,9 @@ def render(latents: Latents, noise: Array, site: str) -> Array:
     middle = _nuclei(latents["middle"], np.full(latents["middle"].shape[:2], 0.11), size)
     large = _nuclei(latents["large"], latents["large_radius"], size)
     rest = 1 - tumour - germinal
-    haematoxylin = 0.25 + rest * 1.15 * small + germinal * 0.7 * middle + tumour * 0.75 * large
-    eosin = 0.28 + 0.06 * texture(latents, "ground", size) + tumour * 0.42 * (1 - large)
+    haematoxylin = 0.25 + rest * 1.05 * small + germinal * 0.75 * middle + tumour * 0.85 * large
+    cytoplasm = germinal * (1 - middle) + tumour * (1 - large)
+    eosin = 0.28 + 0.06 * texture(latents, "ground", size) + 0.2 * cytoplasm
     return take(dye(haematoxylin, np.maximum(eosin, 0), latents), latents, noise)
 
 

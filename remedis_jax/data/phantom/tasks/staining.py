@@ -40,8 +40,8 @@ class Stain:
 # All values of the presets: ours. Laboratory B stains strongly in both, more violet and orange.
 STAINS = {
     "hospital_a": Stain((0.9, 1.1), (0.85, 1.05), (-0.06, 0.04), (0.06, 0.12)),
-    "hospital_b": Stain((0.75, 1.0), (1.30, 1.65), (-0.25, -0.10), (0.20, 0.34)),
-    "archive": Stain((0.75, 1.1), (0.85, 1.55), (-0.22, 0.04), (0.06, 0.30)),
+    "hospital_b": Stain((0.80, 1.0), (1.15, 1.45), (-0.20, -0.08), (0.18, 0.30)),
+    "archive": Stain((0.80, 1.1), (0.85, 1.40), (-0.18, 0.04), (0.06, 0.28)),
 }
 
 
@@ -49,7 +49,7 @@ def draw_stain(rng: np.random.Generator, stain: Stain) -> dict[str, Array]:
     """Draws how one slide is stained: 'stain_haematoxylin' and its siblings -> [1] float64."""
     return {
         f"stain_{name}": rng.uniform(*span, size=1)
-        for name, span in dataclasses.asdict(stain).items()
+        for name, span in vars(stain).items()
     }
 
 

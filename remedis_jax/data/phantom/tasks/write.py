@@ -20,7 +20,7 @@ from remedis_jax.data.phantom.tasks.cohort import TaskCohort, TaskDrawing, gener
 from remedis_jax.errors import UserError
 
 # Raised whenever the same arguments give other bytes than before.
-TASK_PHANTOM_VERSION = 1
+TASK_PHANTOM_VERSION = 2
 TASK_PARTS = ("pool", "labelled")
 TASK_DRAWINGS: dict[str, TaskDrawing] = {
     "t1": dermatology.DRAWING,
