@@ -2,8 +2,9 @@
 
 `check_data`, `split`, `cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`,
 `write_report`, `run_experiment` and `run_sweep` do what the commands `check-data`, `split`,
-`cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load` gives a model to call on images. They are
-loaded at first use, so that `import remedis_jax` costs nothing.
+`cache`, `train`, `finetune`, `evaluate`, `calibrate`, `embed`, `report` and `sweep` do, and `load`
+gives a model to call on images. They are loaded at first use, so that `import remedis_jax` costs
+nothing.
 """
 
 __version__ = "0.1.0"
