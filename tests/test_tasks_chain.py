@@ -70,6 +70,9 @@ def test_a_task_learns_in_its_three_stages(name, natural, tmp_path):
     rows = manifest[(manifest.split == "test") & (manifest.site == "hospital_a")]
     table = pd.read_csv(predictions, dtype=str)
     assert sorted(table.image) == sorted(set(rows[task.case or "image"]))
+    # What the labels are is counted by case, too.
+    counts = json.loads((tmp_path / "test" / "label_treatment.json").read_text())
+    assert counts["images"] == len(table)
     # Above chance, by the whole of the interval.
     levels = json.loads((tmp_path / "test" / "metrics.json").read_text())
     judged = {level["level"]: level for level in levels}

@@ -54,7 +54,7 @@ def evaluate(
         UserError: The manifest or the weights cannot be used, or the weights have seen the images.
     """
     from remedis_jax.data.checking import BAD_IMAGES
-    from remedis_jax.data.dataset import open_rows, without
+    from remedis_jax.data.dataset import labelled_once, open_rows, without
     from remedis_jax.data.label_counts import treatment_counts, write_counts
     from remedis_jax.data.label_policy import LabelPolicy
     from remedis_jax.evaluation.aggregate import parse_aggregate, require_possible
@@ -99,7 +99,8 @@ def evaluate(
     )
     if dataset.spec is not None:
         policy = LabelPolicy.of(data)
-        write_counts(out, treatment_counts(dataset.manifest, dataset.spec, policy))
+        counted = labelled_once(data, dataset.manifest)
+        write_counts(out, treatment_counts(counted, dataset.spec, policy))
         report_from_predictions([path], out, aggregate=aggregate, show=show)
         write_model_card(artifact.path, out / "model_card.md", metrics=out / "metrics.json")
     return path

@@ -14,6 +14,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from remedis_jax.data.dataset import (
+    labelled_once,
     labels_of,
     manifest_of,
     open_rows,
@@ -106,7 +107,7 @@ def check_stage(
     kept = without(rows, {found.image for found in bad})
     groups, labels = groups_of(kept), None
     if spec is not None:
-        labels = treatment_counts(kept, spec, LabelPolicy.of(data))
+        labels = treatment_counts(labelled_once(data, kept), spec, LabelPolicy.of(data))
     findings = LeakFindings()
     for name, judges, namespace in _judges(data, rows):
         judging = inspect_images(judges, reading, progress=progress)

@@ -239,6 +239,12 @@ def labels_of(
     return labels, cases
 
 
+def labelled_once(data: ConfigDict, rows: Manifest) -> Manifest:
+    """The rows whose labels are counted: one of each case, or all where images are examples."""
+    cases = cases_of(data, rows)
+    return rows if cases is None else rows.select(cases.first_image)
+
+
 def _with_pixels(
     data: ConfigDict, rows: Manifest, spec: LabelSpec | None, *, require_all_classes: bool = True
 ) -> Dataset:

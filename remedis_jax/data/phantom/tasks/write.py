@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remedis_jax.data.phantom.folder import complete_folder, write_part
+from remedis_jax.data.phantom.streams import ID_LETTERS
 from remedis_jax.data.phantom.tasks import (
     chest,
     colorectal,
@@ -90,6 +91,8 @@ def generate_task_cohort(
         raise UserError(
             f"there is no phantom of task {task!r}.", f"Use one of {', '.join(TASK_DRAWINGS)}."
         )
+    if site not in ID_LETTERS:
+        raise UserError(f"site '{site}' is unknown.", f"Choose one of {', '.join(ID_LETTERS)}.")
     if seed < 0:
         raise UserError(f"seed is {seed}, a negative number.", "Give a seed of 0 or more.")
     if not _SIZES[0] <= size <= _SIZES[1]:
