@@ -1,6 +1,11 @@
 """Strict numerics for every test: 8 CPU devices, no silent broadcasting between ranks."""
 
+import gc
 import os
+
+# Programs and traces pile up over a session; looking through all of them for garbage again and
+# again is a good part of its time.
+gc.set_threshold(50_000, 20, 100)
 
 # Before jax initialises its backend: device-count tests need several devices on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
@@ -17,6 +22,18 @@ from absl import flags
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # grain's worker processes read absl flags, which pytest never parses.
 flags.FLAGS.mark_as_parsed()
+
+
+# Minutes each, most of them in processes of their own. Begun last, one would be waited for alone.
+LONGEST_FIRST = (
+    "test_resume.py", "test_two_processes.py", "test_tasks_chain.py", "test_killed_grid.py",
+    "test_chain.py", "test_loop.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture
