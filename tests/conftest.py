@@ -3,10 +3,6 @@
 import gc
 import os
 
-# Programs and traces pile up over a session; looking through all of them for garbage again and
-# again is a good part of its time.
-gc.set_threshold(50_000, 20, 100)
-
 # Before jax initialises its backend: device-count tests need several devices on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -18,6 +14,10 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 from absl import flags
+
+# Programs and traces pile up over a session; looking through all of them for garbage again and
+# again is a good part of its time.
+gc.set_threshold(50_000, 20, 100)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # grain's worker processes read absl flags, which pytest never parses.
