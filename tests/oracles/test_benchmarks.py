@@ -1,4 +1,7 @@
-"""Benchmarks run; what they measure is for the machine that they are run on."""
+"""Benchmarks run; what they measure is for the machine that they are run on.
+
+Here rather than among the other tests, which have to end in minutes.
+"""
 
 import json
 import os
@@ -9,7 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_nt_xent_compares_all_sides(tmp_path):
