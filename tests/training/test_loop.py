@@ -40,17 +40,17 @@ def test_a_config_that_cannot_run_leaves_the_folder_free(tiny_phantom, tmp_path)
 
 # An untrained encoder gives all images nearly one embedding, and BatchNorm divides by what little
 # they differ: rounding grows a thousandfold with each update. So SimCLR takes tiny steps here.
-@pytest.mark.parametrize(("stage", "rate"), [("simclr", 1e-6), ("supervised", 1e-3)])
-def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path, stage, rate):
+def test_the_number_of_devices_changes_nothing(tiny_phantom, tmp_path):
+    """Here with SimCLR; the objectives' own tests have all of them, the supervised one too."""
     runs = {}
     for devices in (1, 8):
         workdir = tmp_path / str(devices)
         # The medical recipes compile longer than all else, and have tests of their own.
         overrides = (
-            f"devices={devices}", f"optimizer.learning_rate={rate}", "augment.recipe=finetune",
+            f"devices={devices}", "optimizer.learning_rate=1e-6", "augment.recipe=finetune",
             "augment.options={'crop': 'resize'}",
         )  # fmt: skip
-        result = train(tiny_phantom, workdir, stage, *overrides)
+        result = train(tiny_phantom, workdir, "simclr", *overrides)
         rows = [
             (row["step"], row[name])
             for row in history(workdir)
