@@ -139,7 +139,7 @@ def _embedded(
 def _say_what_is_lost(
     skip: Collection[str], dataset: Dataset, announce: Callable[[str], None]
 ) -> None:
-    """Says which cases have lost some of their images to `skip`, by number."""
+    """Says how many cases still have an image, where some images cannot be used."""
     if skip and dataset.cases is not None and processes.is_first():
         announce(
             f"{len(skip):,} image(s) are left out; {len(dataset.cases):,} case(s) still have "

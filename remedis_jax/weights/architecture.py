@@ -10,6 +10,7 @@ from typing import Any
 
 from remedis_jax.errors import UserError
 from remedis_jax.models.bit import UNITS, BiTSpec
+from remedis_jax.models.case_head import HeadSpec, case_head_shapes
 
 Shape = tuple[int, ...]
 
@@ -93,7 +94,7 @@ def encoder_shapes(spec: BiTSpec) -> dict[str, Shape]:
 
 def head_shapes(spec: BiTSpec, classes: int) -> dict[str, Shape]:
     """Names and shapes of a linear classifier on the pooled features."""
-    return {HEAD_KERNEL: (spec.output_dim, classes), HEAD_BIAS: (classes,)}
+    return case_head_shapes(HeadSpec(classes), spec.output_dim)
 
 
 def infer_spec(shapes: Mapping[str, Shape], source: str = "The file") -> BiTSpec:
