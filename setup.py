@@ -37,6 +37,7 @@ setup(
         include=["remedis_jax", "remedis_jax.*", "experiments", "experiments.*"]
     ),
     package_data={
+        "experiments": ["reproductions.csv"],
         "remedis_jax.report": ["templates/*.html", "templates/*.md"],
         "remedis_jax.data.tfds_sets": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"],
     },
@@ -51,7 +52,7 @@ setup(
         "jax>=0.10,<0.13",
         "jinja2",
         "markdown-it-py",
-        "matplotlib",
+        "matplotlib>=3.10",
         "ml-collections",
         "numpy",
         "opencv-python-headless>=5",
@@ -67,6 +68,7 @@ setup(
         "simplejpeg",
         "tensorboardX",
         "tensorflow-datasets",
+        "threadpoolctl",
         "typer",
     ],
     extras_require={
@@ -83,7 +85,7 @@ setup(
         "xlsx": XLSX,
         "dev": [
             "pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard", "pydicom-data",
-            "scikit-survival", *CLUSTER, *DICOM, *H5, *SERVE, *SLIDES,
+            "scikit-survival", "statsmodels", *CLUSTER, *DICOM, *H5, *SERVE, *SLIDES,
         ],
         # PyTorch, TensorFlow and onnxruntime as independent implementations; only tests/oracles
         # needs them.

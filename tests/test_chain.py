@@ -20,7 +20,7 @@ def experiment(tmp_path_factory, tiny_phantom):
     out = tmp_path_factory.mktemp("experiment")
     lines = []
     page = remedis_jax.run_experiment(
-        f"experiments/data_efficiency/phantom.py:data={tiny_phantom},tiny",
+        f"experiments/data_efficiency/phantom.py:data={tiny_phantom},demo,tiny",
         out,
         overrides=OVERRIDES,
         announce=lines.append,
@@ -86,7 +86,7 @@ def test_running_again_changes_nothing(experiment, tiny_phantom):
     out, _, _ = experiment
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     remedis_jax.run_experiment(
-        f"experiments/data_efficiency/phantom.py:data={tiny_phantom},tiny",
+        f"experiments/data_efficiency/phantom.py:data={tiny_phantom},demo,tiny",
         out,
         overrides=OVERRIDES,
         announce=lambda line: None,

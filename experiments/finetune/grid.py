@@ -62,7 +62,7 @@ def get_config(arg=None):
         base["select"] = "best"
     given = {"size": arg.size, "fraction": arg.fraction, "site": arg.site}
     base |= {name: value for name, value in given.items() if value not in (0, 1.0, "")}
-    base |= _pairs(arg.options, "options")
+    base |= pairs(arg.options, "options")
     arguments = [f"{name}={value}" for name, value in base.items()] + ["tiny"] * arg.tiny
     tests = [("in distribution", {"where": _where(arg.site)})]
     if arg.ood_site:
@@ -75,12 +75,12 @@ def get_config(arg=None):
     # For all runs, after the arguments of the base.
     config.overrides = ()
     # Pairs in order: a config neither keeps the order of its keys nor allows dots in them.
-    config.arms = tuple(_pairs(arg.arms, "arms").items())
+    config.arms = tuple(pairs(arg.arms, "arms").items())
     config.axes = (
-        ("optimizer.learning_rate", _numbers(arg.rates, "rates") or RATES),
-        ("optimizer.weight_decay", _numbers(arg.decays, "decays") or DECAYS),
+        ("optimizer.learning_rate", numbers(arg.rates, "rates") or RATES),
+        ("optimizer.weight_decay", numbers(arg.decays, "decays") or DECAYS),
     )
-    config.seeds = tuple(int(seed) for seed in _numbers(arg.seeds, "seeds")) or SEEDS
+    config.seeds = tuple(int(seed) for seed in numbers(arg.seeds, "seeds")) or SEEDS
     config.metric = arg.metric or get_task(known).metric
     config.also = tuple(name for name in get_task(known).metrics if name != config.metric)
     config.level = arg.level
@@ -96,7 +96,7 @@ def _where(site):
     return {"split": "test", "site": site} if site else {"split": "test"}
 
 
-def _pairs(text, name):
+def pairs(text, name):
     """`a=x;b=y` -> {"a": "x", "b": "y"}."""
     pairs = {}
     for part in filter(None, text.split(";")):
@@ -110,7 +110,7 @@ def _pairs(text, name):
     return pairs
 
 
-def _numbers(text, name):
+def numbers(text, name):
     """`0.1;0.01` -> (0.1, 0.01)."""
     try:
         return tuple(float(part) for part in text.split(";") if part)

@@ -27,7 +27,7 @@ import scipy.stats
 import typer
 from ml_collections import ConfigDict
 
-from experiments.data_efficiency.prepare_ham10000 import prepare
+from experiments.public.prepare import prepare_natural, prepare_t1
 from remedis_jax import api
 from remedis_jax.augment import get_recipe
 from remedis_jax.cli.console import Announcer, disk_errors
@@ -95,7 +95,9 @@ def phantom(out: Path, tiny: bool) -> Setting:
 
 
 def ham10000(out: Path, source: Path, tiny: bool) -> Setting:
-    prepare(source, out / "data")
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    prepare_natural(source, out / "data")
+    prepare_t1(source, out / "data")
     config = load_config(
         f"experiments/data_efficiency/ham10000.py:data={out / 'data'},size=32"
         + (",tiny" if tiny else "")
@@ -104,7 +106,7 @@ def ham10000(out: Path, source: Path, tiny: bool) -> Setting:
     if not tiny:
         with contrastive.unlocked():
             contrastive.total_steps = 300.0
-    return Setting(natural, contrastive, out / "data" / "labelled.csv", "dx", "lesion_id",
+    return Setting(natural, contrastive, out / "data" / "t1_labelled.csv", "dx", "lesion_id",
                    "lesion_id")  # fmt: skip
 
 

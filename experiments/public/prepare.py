@@ -8,6 +8,7 @@ Writes `natural.csv` (CIFAR-10), `t1_pool.csv` and `t1_labelled.csv` (HAM10000),
 stands in docs/reproduction.md.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +16,25 @@ import numpy as np
 import pandas as pd
 import typer
 
-from experiments.data_efficiency.prepare_ham10000 import (
-    LABELLED_SITES,
-    SPLITS,
-    with_absolute_paths,
-    write_csv,
-)
 from remedis_jax.cli.console import disk_errors
 from remedis_jax.cli.main import run_and_exit
-from remedis_jax.data import Columns, read_manifest, split_by_group
+from remedis_jax.data import Columns, Manifest, read_manifest, split_by_group
 from remedis_jax.data.dataset import file_sha256
+
+SPLITS = {"train": 0.5, "val": 0.15, "test": 0.35}
+LABELLED_SITES = ("rosendahl", "vidir_modern")
+
+
+def with_absolute_paths(manifest: Manifest) -> pd.DataFrame:
+    """The manifest's table with images that are found from any folder."""
+    return manifest.table.assign(image=[str(path) for path in manifest.image_paths])
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Writes a manifest, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    table.to_csv(temporary, index=False)
+    os.replace(temporary, path)
 
 
 def split_of(groups: pd.Series, strata: pd.Series, shares: dict[str, float]) -> np.ndarray:
@@ -33,6 +43,13 @@ def split_of(groups: pd.Series, strata: pd.Series, shares: dict[str, float]) -> 
     for name, rows in split_by_group(groups.to_list(), strata.to_list(), shares, seed=0).items():
         split[rows] = name
     return split
+
+
+def prepare_natural(data: Path, out: Path) -> None:
+    """CIFAR-10's training images."""
+    natural = read_manifest(data / "cifar10" / "manifest.csv", Columns(labels=("label",)))
+    # Its test images judge nothing here, and some of them look like training images.
+    write_csv(with_absolute_paths(natural).query("split == 'train'"), out / "natural.csv")
 
 
 def prepare_t1(data: Path, out: Path) -> None:
@@ -80,10 +97,7 @@ def main(
     """Write the manifests; the same images give the same bytes."""
     with disk_errors():
         out.mkdir(parents=True, exist_ok=True)
-        natural = read_manifest(data / "cifar10" / "manifest.csv", Columns(labels=("label",)))
-        # Its test images judge nothing here, and some of them look like training images.
-        train = with_absolute_paths(natural).query("split == 'train'")
-        write_csv(train, out / "natural.csv")
+        prepare_natural(data, out)
         prepare_t1(data, out)
         prepare_t3(data, out)
 

@@ -1,4 +1,4 @@
-"""Judging weights as functions: evaluate, calibrate, report."""
+"""Judging weights as functions: evaluate, calibrate."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -265,46 +265,3 @@ def data_config(
                 "Use image, group, label, site, split, case or view.",
             )
     return data
-
-
-def write_report(
-    path: str | Path, out: str | Path | None = None, *, show: bool = False
-) -> Path:
-    """Writes the report of an experiment, a run, or a predictions file.
-
-    Args:
-        path: The folder of an experiment or of a run, or a predictions CSV.
-        out: Where to write; beside the input if None.
-        show: Also print the tables.
-
-    Returns:
-        The HTML page.
-
-    Raises:
-        UserError: The path holds nothing that a report can be made of.
-    """
-    from remedis_jax.report.page import (
-        report_from_experiment,
-        report_from_predictions,
-        report_from_run,
-    )
-
-    path = Path(path)
-    if path.is_file():
-        target = Path(out) if out else path.parent
-        report_from_predictions([path], target, show=show)
-    elif (path / "experiment.json").is_file():
-        target = Path(out) if out else path
-        report_from_experiment(path, target, show=show)
-    elif (path / "metrics.jsonl").is_file():
-        target = Path(out) if out else path
-        report_from_run(path, target, show=show)
-    elif (path / "predictions.csv").is_file():
-        target = Path(out) if out else path
-        report_from_predictions([path / "predictions.csv"], target, show=show)
-    else:
-        raise UserError(
-            f"{path} is no experiment, run or predictions file.",
-            "Give a folder with experiment.json, metrics.jsonl or predictions.csv, or a CSV.",
-        )
-    return target / "report.html"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from remedis_jax.api.judging import write_report
+from remedis_jax.api.reporting import write_report
 
 Progress = Callable[[int, int], None]
 

@@ -31,7 +31,7 @@ def demo(
         # Many unlabelled films and few labels: the case that the method is for.
         scale = PhantomSize.tiny() if tiny else PhantomSize(hospital_a_train=40)
         write_phantom(out / "data", size=32, scale=scale)
-        config = f"experiments/data_efficiency/phantom.py:data={out / 'data'}"
+        config = f"experiments/data_efficiency/phantom.py:data={out / 'data'},demo"
         page = api.run_experiment(
             f"{config},tiny" if tiny else config, out, announce=announce, show=True
         )

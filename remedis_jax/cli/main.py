@@ -14,15 +14,19 @@ from remedis_jax.cli import (
     cache,
     calibrate,
     check_data,
+    compare,
     demo,
     embed,
     evaluate,
+    explain,
     export,
     finetune,
     import_weights,
     models,
     prepare,
+    probe,
     report,
+    reproduce,
     serve,
     split,
     sweep,
@@ -53,6 +57,10 @@ app.add_typer(models.app, name="models")
 app.command()(serve.serve)
 app.command()(sweep.sweep)
 app.command()(report.report)
+app.command()(compare.compare)
+app.command()(probe.probe)
+app.command()(explain.explain)
+app.command()(reproduce.reproduce)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,22 +9,24 @@ on the same patients therefore see the same resamples, and their difference is a
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from remedis_jax.data.messages import first_few
 from remedis_jax.errors import UserError
-from remedis_jax.evaluation.metrics import NotDefined, left_out, value_of
+from remedis_jax.evaluation.not_defined import NotDefined
 from remedis_jax.evaluation.predictions import Predictions
-from remedis_jax.evaluation.resampled import resampler
+from remedis_jax.evaluation.resampling import (
+    RESAMPLES,
+    RunResamples,
+    resample_arms,
+    resample_runs,
+)
+from remedis_jax.evaluation.same_images import require_same_images
 
-RESAMPLES = 1000  # ours; the least that percentiles at 2.5 % and 97.5 % should rest on
 CONFIDENCE = 0.95
 # With fewer resamples that have a value, the percentiles would describe a rare selection: ours.
 LEAST_DEFINED_SHARE = 0.5
-_PATIENTS, _SEEDS = 0, 1  # separate random streams
-_CELLS = 500_000  # weights held at a time (4 MB); results do not depend on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,27 +50,38 @@ class Interval:
     left_out: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class RunResamples:
-    """One metric of K runs (one per seed) on the same resamples of the same patients.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference(Interval):
+    """A paired difference, its interval and its p-value.
 
     Attributes:
-        values: float64 [K], on the data as they are.
-        draws: float64 [K, R], per resample of the patients; NaN where not defined.
-        picks: int64 [R, K], which runs a resample draws.
-        reference: The first run, to know the images by.
-        left_out: As in `Interval`.
+        p_value: Two-sided, of the difference being zero, from the same resamples as the interval:
+            2 min((1 + n_low) / (1 + R), (1 + n_high) / (1 + R)) and at most 1, where n_low of the
+            R resamples that have a value are at or below zero and n_high at or above it. It is 1
+            for identical predictions and never 0 (at least 2 / (1 + R)); below 0.05 only where the
+            95% interval is on one side of zero, the ones that are added making it the more cautious
+            of the two by up to 2 / (1 + R).
+
+    References:
+        Liu and Singh 1997 (J. Am. Stat. Assoc. 92:266) for the p-value that a bootstrap
+        distribution gives; Davison and Hinkley 1997, chapter 4, for the ones that are added.
     """
 
-    values: np.ndarray
-    draws: np.ndarray
-    picks: np.ndarray
-    reference: Predictions
-    left_out: tuple[str, ...]
+    p_value: float
 
-    def means(self) -> np.ndarray:
-        """float64 [R]: the mean over the picked runs; NaN if one of them has no value."""
-        return self.draws[self.picks.T, np.arange(len(self.picks))].mean(axis=0)
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """The two sources of uncertainty, each by itself, as standard deviations.
+
+    Attributes:
+        sampling_sd: Of the mean over the runs, from drawing patients with the runs as they are.
+        seed_sd: Between the values of the runs on the patients as they are (n - 1); `NotDefined`
+            for a single run.
+    """
+
+    sampling_sd: float | NotDefined
+    seed_sd: float | NotDefined
 
 
 def bootstrap(
@@ -91,10 +104,8 @@ def bootstrap(
         Metric -> interval; `NotDefined` where the metric has no value, there is one patient only,
         or most resamples have no value.
     """
-    return {
-        metric: interval_of(resample_runs([predictions], metric, resamples, seed), confidence)
-        for metric in metrics
-    }
+    (of_metric,) = resample_arms([[predictions]], metrics, resamples, seed)
+    return {metric: interval_of(runs, confidence) for metric, runs in of_metric.items()}
 
 
 def seed_bootstrap(
@@ -122,11 +133,11 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> Interval | NotDefined:
-    """Interval of metric(a) - metric(b), both on the same resamples of the patients.
+) -> Difference | NotDefined:
+    """metric(a) - metric(b), its interval and p-value, on the same resamples of the patients.
 
     Arguments as `bootstrap`; raises UserError unless both have the same images, patients and
-    labels (in any order).
+    labels (in any order). Each has its own thresholds.
     """
     return paired_seed_difference([a], [b], metric, resamples, seed, confidence)
 
@@ -138,8 +149,8 @@ def paired_seed_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> Interval | NotDefined:
-    """Interval of mean(a) - mean(b) over runs, paired by patient and by position in the lists.
+) -> Difference | NotDefined:
+    """mean(a) - mean(b) over runs, paired by patient and by position in the lists.
 
     Runs at the same position have the same seed, so the same subset of labels, and are drawn
     together. Raises UserError as `paired_difference`, and if the lists differ in length.
@@ -149,42 +160,6 @@ def paired_seed_difference(
         resample_runs(runs_b, metric, resamples, seed),
         confidence,
     )
-
-
-def resample_runs(
-    runs: Sequence[Predictions], metric: str, resamples: int = RESAMPLES, seed: int = 0
-) -> RunResamples | NotDefined:
-    """Evaluates `metric` of every run on every resample; for means and differences made of it.
-
-    Raises:
-        UserError: No run, or runs that are not on the same images.
-    """
-    if not runs:
-        raise UserError(f"there is no run to take {metric!r} of.", "Give one run or more.")
-    if resamples < 1:
-        raise UserError(f"resamples is {resamples}.", "Draw one resample or more.")
-    for run in runs[1:]:
-        require_same_images(runs[0], run)
-    values = [value_of(run, metric) for run in runs]
-    for value in values:
-        if isinstance(value, NotDefined):
-            return value
-    patients = len(np.unique(runs[0].groups))
-    if patients < 2:
-        return NotDefined(
-            f"one patient only, so there is no interval; the value is {np.mean(values):.3f}"
-        )
-    functions = [resampler(run, metric) for run in runs]
-    rows = max(1, _CELLS // len(runs[0].images))
-    draws = np.concatenate(
-        [
-            np.stack([values_of(counts) for values_of in functions])
-            for counts in patient_counts(patients, resamples, seed, rows)
-        ],
-        axis=1,
-    )
-    picks = np.random.default_rng([seed, _SEEDS]).integers(len(runs), size=(resamples, len(runs)))
-    return RunResamples(np.array(values), draws, picks, runs[0], left_out(runs[0], metric))
 
 
 def interval_of(
@@ -198,8 +173,8 @@ def interval_of(
 
 def difference_of(
     a: RunResamples | NotDefined, b: RunResamples | NotDefined, confidence: float = CONFIDENCE
-) -> Interval | NotDefined:
-    """The interval of mean(a) - mean(b); both must come from the same seed and resamples.
+) -> Difference | NotDefined:
+    """mean(a) - mean(b), its interval and p-value; both from the same seed and resamples.
 
     Raises:
         UserError: The images, patients or labels differ, or the numbers of runs or resamples do.
@@ -215,56 +190,33 @@ def difference_of(
             "Compare the seeds that both have.",
         )
     value = float(a.values.mean() - b.values.mean())
-    return _percentiles(value, a.means() - b.means(), confidence, a.left_out)
+    draws = a.means() - b.means()
+    interval = _percentiles(value, draws, confidence, a.left_out)
+    if isinstance(interval, NotDefined):
+        return interval
+    fields = {f.name: getattr(interval, f.name) for f in dataclasses.fields(interval)}
+    return Difference(**fields, p_value=_p_value(draws[~np.isnan(draws)]))
 
 
-def patient_counts(patients: int, resamples: int, seed: int, rows: int) -> Iterator[np.ndarray]:
-    """How often each patient is drawn.
+def spread_of(runs: RunResamples | NotDefined) -> Spread | NotDefined:
+    """Sampling of patients and spread of training, each by itself."""
+    if isinstance(runs, NotDefined):
+        return runs
+    means = runs.draws.mean(axis=0)
+    defined = means[~np.isnan(means)]
+    sampling: float | NotDefined = NotDefined(
+        f"only {len(defined):,} of {len(means):,} resamples have a value"
+    )
+    if len(defined) >= max(2, LEAST_DEFINED_SHARE * len(means)):
+        sampling = float(defined.std(ddof=1))
+    several = len(runs.values) > 1
+    seeds = float(runs.values.std(ddof=1)) if several else NotDefined("one run only")
+    return Spread(sampling, seeds)
 
-    Yields:
-        float64 [<= rows, patients]; rows sum to `patients`. All of them together are `resamples`
-        rows that do not depend on `rows`.
-    """
-    stream = np.random.default_rng([seed, _PATIENTS])
-    for start in range(0, resamples, rows):
-        yield np.stack(
-            [
-                np.bincount(stream.integers(patients, size=patients), minlength=patients)
-                for _ in range(min(rows, resamples - start))
-            ]
-        ).astype(np.float64)
 
-
-def require_same_images(a: Predictions, b: Predictions) -> None:
-    """Raises UserError unless `a` and `b` have the same images, patients, classes and labels."""
-    only = np.setxor1d(a.images, b.images)
-    if only.size:
-        raise UserError(
-            f"the predictions are not on the same images: {only.size:,} are in one of them only "
-            f"({first_few(sorted(only))}).",
-            "Compare models on one test set.",
-        )
-    order_a, order_b = np.argsort(a.images), np.argsort(b.images)
-    if a.classes != b.classes or a.kind != b.kind or a.positive_index != b.positive_index:
-        raise UserError(
-            f"the predictions do not have the same classes: {a.kind} {a.classes} and "
-            f"{b.kind} {b.classes}.",
-            "Give both the same classes in the same order.",
-        )
-    if a.horizon != b.horizon:
-        raise UserError(
-            f"the predictions have the horizons {a.horizon:g} and {b.horizon:g}.",
-            "Predict both for one horizon.",
-        )
-    for what, of_a, of_b in (
-        ("patients", a.groups[order_a], b.groups[order_b]),
-        ("labels", a.y[order_a], b.y[order_b]),
-    ):
-        if not np.array_equal(of_a, of_b, equal_nan=what == "labels"):
-            raise UserError(
-                f"the predictions have the same images and not the same {what}.",
-                "Make both from one manifest.",
-            )
+def _p_value(draws: np.ndarray) -> float:
+    low, high = (1 + np.sum(draws <= 0)), (1 + np.sum(draws >= 0))
+    return min(1.0, float(2 * min(low, high) / (1 + len(draws))))
 
 
 def _percentiles(

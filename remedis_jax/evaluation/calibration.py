@@ -3,18 +3,25 @@
 Logits are divided by T > 0 that minimises the log loss (Guo et al. 2017, "On Calibration of Modern
 Neural Networks", section 4.2). The order of the classes, and so accuracy and AUROC, stay as they
 are. With findings (sigmoid) one T serves all of them.
+
+Where there are probabilities and no logits, as in a predictions file, the logits are taken back
+from them: softmax and its division by the sum lose a constant only, which T does not change.
 """
 
 import dataclasses
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from remedis_jax.errors import UserError
+from remedis_jax.evaluation.not_defined import NO_LABELS, NotDefined
+from remedis_jax.evaluation.predictions import Predictions
 
 # ours: T beyond these means that there is nothing to calibrate.
 _RANGE = (1e-2, 1e2)
+# ours: a probability that is written as 0 or 1 has no logit, and stands for one within a millionth.
+CLIP = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,3 +91,53 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> Temperature:
             "Calibrate on more validation data.",
         )
     return Temperature(value, log_loss(logits, y), float(found.fun), len(known))
+
+
+def logits_of(predictions: Predictions) -> np.ndarray:
+    """The logits that give these probabilities, up to a constant per row of softmax.
+
+    log p of softmax, log(p / (1 - p)) of sigmoid; of two classes both are the same. Probabilities
+    are first clipped to [1e-6, 1 - 1e-6] (`CLIP`).
+
+    Args:
+        predictions: N images of K classes or findings, not of survival.
+
+    Returns:
+        float64 [N, K].
+
+    Raises:
+        ValueError: Of survival, whose risk is no probability.
+    """
+    if predictions.kind == "survival":
+        raise ValueError("the risk of survival is no probability and has no logit")
+    p = predictions.p.clip(CLIP, 1 - CLIP)
+    return np.log(p) if predictions.kind == "softmax" else logit(p)
+
+
+def fit_on_predictions(validation: Predictions) -> Temperature | NotDefined:
+    """The temperature of a model from its predictions on validation data; or why there is none.
+
+    Args:
+        validation: Of classes or findings, on rows that the model was not trained on and is not
+            judged on. By patient, if patients are judged.
+    """
+    labels = validation.y if validation.kind == "softmax" else validation.y[~np.isnan(validation.y)]
+    if not len(labels):
+        return NO_LABELS
+    try:
+        return fit_temperature(logits_of(validation), validation.y)
+    except UserError as error:
+        return NotDefined(error.problem.rstrip("."))
+
+
+def recalibrated(predictions: Predictions, temperature: float) -> Predictions:
+    """The same predictions with logits divided by the temperature, and without thresholds.
+
+    Args:
+        predictions: Of classes or findings.
+        temperature: Above 0.
+    """
+    logits = logits_of(predictions) / temperature
+    p = softmax(logits, axis=1) if predictions.kind == "softmax" else expit(logits)
+    # Thresholds are of the probabilities before.
+    return dataclasses.replace(predictions, p=p, thresholds=None)

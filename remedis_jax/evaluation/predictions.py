@@ -7,10 +7,9 @@ survival have `time` and `event` (1, 0 if last seen without it, both blank where
 statistic of this package is computed from such a file, whoever wrote it.
 """
 
-import csv
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import pandas as pd
 
 from remedis_jax.data.messages import did_you_mean
 from remedis_jax.errors import RunFailed, UserError
+from remedis_jax.evaluation.foreign_columns import adopted, is_own, to_float
+from remedis_jax.evaluation.not_defined import NotDefined
 from remedis_jax.evaluation.prediction_schema import (
     EVENT,
     FINDING,
-    FIRST_LINE,
     HORIZON,
     RISK,
     SCORE,
@@ -32,6 +32,7 @@ from remedis_jax.evaluation.prediction_schema import (
     table_schema,
     unlabelled,
 )
+from remedis_jax.evaluation.table_files import read_text_table
 
 # XLA divides approximately on some accelerators: a probability can come out at 1 + 1e-7.
 ROUNDING = 1e-6
@@ -54,6 +55,9 @@ class Predictions:
         positive: For two softmax classes, the one whose probability is the score; the last one
             unless given.
         horizon: Of survival, when the risk is judged, in the unit of the times; None otherwise.
+        thresholds: The operating point, one per problem of `binary_problems` (one of two classes,
+            else one per class or finding), or why a problem has none; None for 0.5. Sensitivity
+            and specificity call a score of so much or more positive.
     """
 
     kind: Kind
@@ -64,6 +68,7 @@ class Predictions:
     images: np.ndarray
     positive: str | None = None
     horizon: float | None = None
+    thresholds: tuple[float | NotDefined, ...] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.classes)
@@ -74,6 +79,9 @@ class Predictions:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
         if (self.kind == "survival") != (self.horizon is not None):
             raise ValueError(f"{self.kind} with horizon {self.horizon}")
+        problems = 0 if self.kind == "survival" else 1 if self.is_binary else k
+        if self.thresholds is not None and len(self.thresholds) != problems:
+            raise ValueError(f"{len(self.thresholds)} thresholds of {problems} problems")
         if self.positive is not None and (not self.is_binary or self.positive not in self.classes):
             raise UserError(
                 f"{self.positive!r} cannot be the positive class of {self.classes}."
@@ -130,6 +138,11 @@ class Predictions:
             groups=self.groups[rows],
             images=self.images[rows],
         )
+
+    def at(self, thresholds: Sequence[float | NotDefined] | None) -> "Predictions":
+        """These predictions at an operating point, e.g. `OperatingPoint.thresholds`."""
+        chosen = None if thresholds is None else tuple(thresholds)
+        return dataclasses.replace(self, thresholds=chosen)
 
 
 def predictions_table(
@@ -227,56 +240,40 @@ def write_predictions(path: str | os.PathLike, table: pd.DataFrame) -> None:
         ) from error
 
 
-def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
-    """Reads and checks a predictions table.
+def read_predictions(
+    path: str | os.PathLike, group: str | None = None, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Reads and checks a predictions table, of this package or of another tool.
+
+    Tables with our columns are read as they stand. Of others the columns are found by the names
+    that tools give them, or refused where that is not clear: see `evaluation.column_roles` and
+    `evaluation.foreign_scores`.
+
+    Args:
+        path: CSV, a file separated by tabs or semicolons, or Parquet.
+        group: Column of the patient; 'image' for every image by itself.
+        columns: Role -> column, where the names do not say it; see `column_roles.parse_columns`.
 
     Returns:
         Base and label columns as text ('001' stays '001', blank stays blank), scores as float64;
-        further columns are kept as text.
+        further columns are kept as text. `attrs["columns"]` says what was read from which column,
+        where these are not our own.
 
     Raises:
-        UserError: Not readable as CSV, empty, a column missing, an image twice, a blank image or
-            group, a label that is no class, a score that is no number, NaN, or outside 0-1, or
-            softmax scores that do not sum to one. Of survival: an event without a time or a time
-            without an event, a time that is negative or not finite, or horizons that differ.
+        UserError: Not readable as a table, empty, a column missing or not clear, an image twice,
+            a blank image or group, a label that is no class, a score that is no number, NaN, or
+            outside 0-1, or softmax scores that do not sum to one. Of survival: an event without a
+            time or a time without an event, a time that is negative or not finite, or horizons
+            that differ.
     """
-    path = Path(path)
-    try:
-        # utf-8-sig also takes files without the byte-order mark that spreadsheets write.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}).", "Check the path and its permissions."
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise UserError(f"{path} is empty.", "Write the predictions again.") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path} is not a CSV file in UTF-8 ({error}).",
-            "Save it as comma-separated UTF-8 text.",
-        ) from error
-    if not isinstance(table.index, pd.RangeIndex):
-        # pandas takes the first column for an index where every row has a cell too many.
-        raise UserError(
-            f"{path}: the rows have not as many cells as the header.",
-            "Quote cells that hold a comma.",
-        )
+    table = read_text_table(path)
+    given = dict(columns or {}) | ({} if group is None else {"group": group})
+    if given or not is_own(table):
+        table = adopted(table, str(path), given)
     kind, classes = table_schema(table, str(path))
     numbers = score_columns(kind, classes) + ([TIME, HORIZON] if kind == "survival" else [])
     for column in numbers:
-        table[column] = _to_float(table[column], str(path))
+        if table[column].dtype != np.float64:
+            table[column] = to_float(table[column], str(path))
     check_table(table, str(path))
     return table
-
-
-def _to_float(cells: pd.Series, name: str) -> np.ndarray:
-    values = np.full(len(cells), np.nan)
-    for row, cell in enumerate(cells):
-        try:
-            values[row] = float(cell) if cell.strip() else np.nan
-        except ValueError as error:
-            raise UserError(
-                f"{name}, line {row + FIRST_LINE}: {cells.name!r} is {cell!r}, not a number.",
-                "Write scores as decimal numbers with a point.",
-            ) from error
-    return values

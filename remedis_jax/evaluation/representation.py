@@ -90,6 +90,44 @@ def similarity_histograms(
     return edges, *(np.histogram(cosine[m], edges)[0] for m in (positive, ~positive))
 
 
+def knn_votes(
+    reference: np.ndarray,
+    labels: np.ndarray,
+    query: np.ndarray,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    classes: int | None = None,
+) -> np.ndarray:
+    """Votes of the nearest neighbours by cosine, each with exp(similarity / T).
+
+    Wu et al. 2018 (InstDisc); k = 20 and T = 0.07 as in DINO and solo-learn. With fewer than k
+    references all of them vote.
+
+    Args:
+        reference: [n, d].
+        labels: int [n], the classes of the references.
+        query: [m, d].
+        k: Number of neighbours.
+        temperature: Of the votes.
+        classes: How many there are; as many as the largest label says if None.
+
+    Returns:
+        float64 [m, classes].
+    """
+    reference, query = normalised(reference), normalised(query)
+    numbers = np.arange(labels.max() + 1 if classes is None else classes)
+    k = min(k, len(reference))
+    votes_of = []
+    for start in range(0, len(query), 1024):
+        cosine = query[start : start + 1024] @ reference.T
+        nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+        votes = np.exp(np.take_along_axis(cosine, nearest, axis=1).astype(np.float64) / temperature)
+        of_class = labels[nearest][..., None] == numbers
+        votes_of.append((votes[..., None] * of_class).sum(axis=1))
+    return np.concatenate(votes_of)
+
+
 def knn_predict(
     reference: np.ndarray,
     labels: np.ndarray,
@@ -98,32 +136,8 @@ def knn_predict(
     k: int = 20,
     temperature: float = 0.07,
 ) -> np.ndarray:
-    """Class of the nearest neighbours by cosine, each voting with exp(similarity / T).
-
-    Wu et al. 2018 (InstDisc); k = 20 and T = 0.07 as in DINO and solo-learn. Of equal votes the
-    lower class wins. With fewer than k references all of them vote.
-
-    Args:
-        reference: [n, d].
-        labels: int [n], the classes of the references.
-        query: [m, d].
-        k: Number of neighbours.
-        temperature: Of the votes.
-
-    Returns:
-        int64 [m].
-    """
-    reference, query = normalised(reference), normalised(query)
-    classes = np.arange(labels.max() + 1)
-    k = min(k, len(reference))
-    predicted = []
-    for start in range(0, len(query), 1024):
-        cosine = query[start : start + 1024] @ reference.T
-        nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-        votes = np.exp(np.take_along_axis(cosine, nearest, axis=1).astype(np.float64) / temperature)
-        of_class = labels[nearest][..., None] == classes
-        predicted.append((votes[..., None] * of_class).sum(axis=1).argmax(axis=1))
-    return np.concatenate(predicted)
+    """The class with most of the `knn_votes`, int64 [m]; of equal votes the lower class wins."""
+    return knn_votes(reference, labels, query, k=k, temperature=temperature).argmax(axis=1)
 
 
 def knn_scores(

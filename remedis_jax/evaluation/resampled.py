@@ -10,18 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from remedis_jax.evaluation.metrics import (
-    RANKING,
-    THRESHOLD,
-    TOP,
-    BinaryProblem,
-    binary_problems,
-    check_metric,
-    normalised,
-)
+from remedis_jax.evaluation.binary_problems import THRESHOLD, BinaryProblem, binary_problems
+from remedis_jax.evaluation.metrics import AT_THRESHOLD, RANKING, check_metric
+from remedis_jax.evaluation.not_defined import NotDefined
+from remedis_jax.evaluation.point_values import BINS, TOP, bin_of, confidences, normalised
 from remedis_jax.evaluation.predictions import Predictions
-from remedis_jax.evaluation.ranks import OfWeights, divide, pairs_above, sorted_ties
+from remedis_jax.evaluation.ranks import OfWeights, divide
 from remedis_jax.evaluation.survival import auroc_of_weights_at, concordance_of_weights
+from remedis_jax.evaluation.weighted_curves import auprc_of_weights, auroc_of_weights
 
 # Counts [R, G] -> values [R], NaN where a resample has no value.
 Resampler = Callable[[np.ndarray], np.ndarray]
@@ -50,67 +46,33 @@ def resampler(predictions: Predictions, metric: str) -> Resampler:
         return _mean_of_defined(
             [_ranking(p, index, curve) for p in _chosen(predictions, part)]
         )
+    if base in AT_THRESHOLD:
+        of = int(base == "sensitivity")
+        return _mean_of_defined(
+            [_recall(p, of, index, len(groups)) for p in _chosen(predictions, part)]
+        )
     if predictions.kind == "softmax":
         if base == "top3_accuracy" and len(predictions.classes) <= TOP:
-            return lambda counts: np.full(len(counts), np.nan)
-        if base == "balanced_accuracy":
-            right = predictions.p.argmax(axis=1) == predictions.y
-            return _balanced(predictions.y, right, index, len(groups))
+            return _undefined
+        if base == "ece":
+            return _calibration_error(*confidences(predictions), index, len(groups))
+        if base in _OF_DECISIONS:
+            decided = predictions.p.argmax(axis=1)
+            return _OF_DECISIONS[base](predictions.y, decided, index, len(groups))
         return _ratio(_softmax_terms(predictions, base), index, len(groups))
     if base == "top3_accuracy":
-        return lambda counts: np.full(len(counts), np.nan)
+        return _undefined
     resamplers = []
     for problem in _chosen(predictions, part):
         rows = index[problem.rows]
-        if base == "balanced_accuracy":
-            right = (problem.score >= THRESHOLD) == problem.y
-            resamplers.append(_balanced(problem.y, right, rows, len(groups)))
+        if base == "ece":
+            resamplers.append(_calibration_error(problem.score, problem.y, rows, len(groups)))
+        elif base in _OF_DECISIONS:
+            decided = (problem.score >= THRESHOLD).astype(np.int64)
+            resamplers.append(_OF_DECISIONS[base](problem.y, decided, rows, len(groups)))
         else:
             resamplers.append(_ratio(_finding_terms(problem, base), rows, len(groups)))
     return _mean_of_defined(resamplers)
-
-
-def auroc_of_weights(y: np.ndarray, score: np.ndarray) -> OfWeights:
-    """AUROC as the weighted Mann-Whitney statistic, ties one half (Hanley and McNeil 1982).
-
-    Args:
-        y: int64 [N], 0 or 1.
-        score: float64 [N].
-
-    Returns:
-        A function of weights [R, N] >= 0 that returns float64 [R], NaN without both classes.
-    """
-    pairs = pairs_above(score)
-
-    def values(weights: np.ndarray) -> np.ndarray:
-        positive = weights * y
-        negative = weights - positive
-        return divide(pairs(positive, negative), positive.sum(axis=1) * negative.sum(axis=1))
-
-    return values
-
-
-def auprc_of_weights(y: np.ndarray, score: np.ndarray) -> OfWeights:
-    """Average precision, sum over thresholds of precision times step in recall.
-
-    Arguments and result as `auroc_of_weights`.
-    """
-    order, starts = sorted_ties(-score)
-
-    def values(weights: np.ndarray) -> np.ndarray:
-        weights = weights[:, order]
-        positive = np.add.reduceat(weights * y[order], starts, axis=1)
-        every = np.add.reduceat(weights, starts, axis=1)
-        called = np.cumsum(every, axis=1)
-        precision = np.divide(
-            np.cumsum(positive, axis=1), called, out=np.zeros_like(called), where=called > 0
-        )
-        events = positive.sum(axis=1)
-        # With positives only the sum would be 1: no statement about the scores.
-        events[events == called[:, -1]] = 0
-        return divide(np.einsum("rn,rn->r", positive, precision), events)
-
-    return values
 
 
 def _survival(predictions: Predictions, base: str) -> OfWeights:
@@ -127,10 +89,8 @@ def _chosen(predictions: Predictions, part: str) -> list[BinaryProblem]:
 
 def _ranking(problem: BinaryProblem, index: np.ndarray, curve: Callable) -> Resampler:
     if problem.one_class_only:
-        return lambda counts: np.full(len(counts), np.nan)
-    values = curve(problem.y, problem.score)
-    rows = index[problem.rows]
-    return lambda counts: values(counts[:, rows])
+        return _undefined
+    return curve(problem.y, problem.score, index[problem.rows])
 
 
 def _softmax_terms(predictions: Predictions, base: str) -> np.ndarray:
@@ -169,21 +129,78 @@ def _ratio(terms: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
     return lambda counts: divide(counts @ sums, counts @ sizes)
 
 
-def _balanced(y: np.ndarray, right: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
-    classes = np.unique(y)
-    recalls = [_ratio(right[y == k], index[y == k], groups) for k in classes]
-    mean = _mean_of_defined(recalls)
+def _recall(problem: BinaryProblem, of: int, index: np.ndarray, groups: int) -> Resampler:
+    if isinstance(problem.threshold, NotDefined):
+        return _undefined
+    chosen = problem.y == of
+    right = ((problem.score >= problem.threshold) == problem.y)[chosen]
+    return _ratio(right, index[problem.rows][chosen], groups)
+
+
+def _balanced(y: np.ndarray, decided: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
+    if not len(y):  # of a finding without a known label
+        return _undefined
+    right = decided == y
+    recalls = [_ratio(right[y == k], index[y == k], groups) for k in np.unique(y)]
 
     def values(counts: np.ndarray) -> np.ndarray:
-        present = sum(~np.isnan(recall(counts)) for recall in recalls)
-        return np.where(present >= 2, mean(counts), np.nan)
+        stacked = np.stack([recall(counts) for recall in recalls])
+        defined = ~np.isnan(stacked)
+        present = defined.sum(axis=0)
+        mean = divide(np.where(defined, stacked, 0.0).sum(axis=0), present)
+        return np.where(present >= 2, mean, np.nan)
 
     return values
 
 
+def _kappa(y: np.ndarray, decided: np.ndarray, index: np.ndarray, groups: int) -> Resampler:
+    if not len(y):
+        return _undefined
+    right = np.bincount(index, weights=decided == y, minlength=groups)
+    classes = np.union1d(y, decided)
+    labels = _sums(y[:, None] == classes, index, groups)
+    decisions = _sums(decided[:, None] == classes, index, groups)
+
+    def values(counts: np.ndarray) -> np.ndarray:
+        of_labels = counts @ labels
+        n = of_labels.sum(axis=1)
+        agreed = (counts @ right) * n
+        by_chance = np.einsum("rk,rk->r", of_labels, counts @ decisions)
+        kappa = divide(agreed - by_chance, n * n - by_chance)
+        return np.where((of_labels > 0).sum(axis=1) >= 2, kappa, np.nan)
+
+    return values
+
+
+def _calibration_error(
+    confidence: np.ndarray, outcome: np.ndarray, index: np.ndarray, groups: int
+) -> Resampler:
+    gaps = np.zeros((groups, BINS))
+    np.add.at(gaps, (index, bin_of(confidence)), outcome - confidence)
+    sizes = np.bincount(index, minlength=groups).astype(np.float64)
+    return lambda counts: divide(np.abs(counts @ gaps).sum(axis=1), counts @ sizes)
+
+
+def _sums(values: np.ndarray, index: np.ndarray, groups: int) -> np.ndarray:
+    """float64 [G, K]: sums of [N, K] over the images of each patient."""
+    return np.stack(
+        [np.bincount(index, weights=column, minlength=groups) for column in values.T], axis=1
+    )
+
+
+_OF_DECISIONS: dict[str, Callable[..., Resampler]] = {
+    "balanced_accuracy": _balanced,
+    "cohen_kappa": _kappa,
+}
+
+
+def _undefined(counts: np.ndarray) -> np.ndarray:
+    return np.full(len(counts), np.nan)
+
+
 def _mean_of_defined(resamplers: list[Resampler]) -> Resampler:
     if not resamplers:  # of a finding without a known label
-        return lambda counts: np.full(len(counts), np.nan)
+        return _undefined
 
     def values(counts: np.ndarray) -> np.ndarray:
         stacked = np.stack([values_of(counts) for values_of in resamplers])

@@ -1,49 +1,39 @@
 """The report of one or more predictions files: metrics with intervals, per site and split."""
 
+import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from remedis_jax.data.label_counts import read_counts
-from remedis_jax.data.leaks import Guard, write_guard
+from remedis_jax.data.leaks import write_guard
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.aggregate import parse_aggregate
-from remedis_jax.evaluation.bootstrap import RESAMPLES, Interval
-from remedis_jax.evaluation.metrics import NAMES, NotDefined
-from remedis_jax.evaluation.predictions import read_predictions
-from remedis_jax.report import classified, survived
-from remedis_jax.report.document import Document, Section, write_report, write_text
-from remedis_jax.report.figures import roc_figure, stamped
-from remedis_jax.report.label_section import label_sections
-from remedis_jax.report.leak_section import (
-    banner_of,
-    common_weights,
-    guard_section,
-    guards_of,
-    merged,
-    stamp_of,
+from remedis_jax.evaluation.bootstrap import RESAMPLES
+from remedis_jax.evaluation.not_defined import NotDefined
+from remedis_jax.evaluation.operating_point import YOUDEN
+from remedis_jax.report.beyond import beyond_sections
+from remedis_jax.report.document import Section, write_report, write_text
+from remedis_jax.report.figures import stamped
+from remedis_jax.report.judged_words import records as as_json
+from remedis_jax.report.leak_section import common_weights, guards_of, merged, stamp_of
+from remedis_jax.report.prediction_document import document_of, figure_sections
+from remedis_jax.report.prediction_sets import (
+    PredictionFile,
+    judged_sets,
+    of_one_kind,
+    read_files,
 )
-from remedis_jax.report.scored_parts import Part, as_records, compare, distinct_names, parts_of
-from remedis_jax.report.tables import (
-    caveats,
-    counts_table,
-    markdown_table,
-    plain,
+from remedis_jax.report.scored_parts import (
+    EVERYTHING,
+    Part,
+    as_records,
+    compare,
+    distinct_names,
+    parts_of,
 )
-from remedis_jax.report.wording import comparison_clause, difference_text, metric_name, verdict
-from remedis_jax.versions import versions
-
-LIMITS = """
-- **Not for clinical use.** These are measurements on the images named here; no patient should be
-  treated because of them.
-- The intervals hold the sampling of these patients, not other hospitals, and not another training
-  run.
-- An interval from 1.000 to 1.000 says that no resample held an error, not that there is no doubt.
-- Many intervals are shown and none is corrected for their number.
-"""
+from remedis_jax.report.subgroup_section import operating_sentence
+from remedis_jax.report.tables import plain
 
 
 def report_from_predictions(
@@ -52,11 +42,18 @@ def report_from_predictions(
     *,
     positive: str | None = None,
     aggregate: str | None = None,
+    group: str | None = None,
+    validation: Sequence[str | os.PathLike] = (),
+    manifest: str | os.PathLike | None = None,
+    characteristics: Sequence[str] = (),
+    operating_point: str = YOUDEN,
+    images: str | os.PathLike | None = None,
+    beyond: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
     show: bool = False,
 ) -> Path:
-    """Writes report.md, report.html, metrics.json and figures/ for predictions files.
+    """Writes report.md, report.html, metrics.json, tables/ and figures/ for predictions files.
 
     Two files on the same images are also compared, the first minus the second. Where a
     `leak_guard.json` beside a file says that leakage was allowed, page and figures say so too.
@@ -67,6 +64,15 @@ def report_from_predictions(
         positive: Positive class where there are two; the last one if None.
         aggregate: How patients are scored, 'patient:mean', 'patient:max' or 'patient:noisy-or'; if
             None by the mean, where patients have several images.
+        group: Column of the patient, see `read_predictions`.
+        validation: Predictions of the same models on validation data, one for all or one per file;
+            they choose the thresholds and the temperature. Their patients must be others.
+        manifest: Table of the images with their characteristics, joined by the column 'image'.
+        characteristics: Columns of the manifest or of the predictions to make subgroups of.
+        operating_point: How thresholds are chosen on validation, see `choose_operating_point`.
+        images: Folder that the images' names are relative to, for the failure gallery; that of the
+            manifest if None.
+        beyond: Whether calibration, decision curves, subgroups and failures are shown.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         show: Print the tables to the terminal as well.
@@ -75,7 +81,9 @@ def report_from_predictions(
         The HTML page.
 
     Raises:
-        UserError: No file, or one that cannot be read or scored; `aggregate` is unknown.
+        UserError: No file, or one that cannot be read or scored; `aggregate`, `operating_point` or
+            a characteristic is unknown; a validation that is not of the same classes, or shares
+            patients with what it is to judge.
     """
     how = None if aggregate is None else parse_aggregate(aggregate)
     if not csv_paths:
@@ -84,139 +92,100 @@ def report_from_predictions(
     paths = [Path(path) for path in csv_paths]
     names = distinct_names(paths)
     guards = dict(zip(names, guards_of(paths).values(), strict=True))
+    files, notes = read_files(
+        paths, names, positive=positive, group=group, validation=[Path(v) for v in validation],
+        manifest=None if manifest is None else Path(manifest), operating_point=operating_point,
+        images=None if images is None else Path(images),
+    )  # fmt: skip
     scored: list[Part] = []
-    notes: list[str] = []
-    for name, path in zip(names, csv_paths, strict=True):
-        table = read_predictions(path)
-        for part, note in parts_of(name, table, positive, resamples, seed, how):
+    for file in files:
+        for part, note in parts_of(
+            file.name, file.table, positive, resamples, seed, how, file.validation, operating_point
+        ):
             scored += part
             notes += note
-    write_text(out_dir / "metrics.json", json.dumps(as_records(scored), indent=1) + "\n")
+    comparison = compare(scored, *names, resamples, seed) if len(names) == 2 else None
     with stamped(stamp_of(guards.values())):
         figures = figure_sections(scored, out_dir)
+        further = _beyond(
+            files, out_dir, characteristics, operating_point, resamples, seed
+        ) if beyond else []  # fmt: skip
+    if beyond and len(of_one_kind(files)) < len(files):
+        notes.append(
+            f"Calibration, decisions and subgroups are of {names[0]} and files with its classes"
+            " only; report on the others by themselves"
+        )
+    records = as_records(scored)
+    _add_numbers(records, further, comparison, names)
+    write_text(out_dir / "metrics.json", json.dumps(records, indent=1) + "\n")
     if any(guards.values()) and all(path.parent.resolve() != out_dir.resolve() for path in paths):
         # For whoever reports on these metrics in turn.
         write_guard(out_dir, merged(guards.values()), weights=common_weights(guards.values()))
-    comparison = compare(scored, *names, resamples, seed) if len(names) == 2 else None
     content = document_of(
-        scored, notes, comparison, figures, csv_paths, resamples, seed, guards
-    )
+        scored, notes, comparison, figures, csv_paths, resamples, seed, guards, further,
+        _decided(files, scored, operating_point),
+    )  # fmt: skip
     return write_report(out_dir, content, show=show)
 
 
-def of_kinds(scored: Iterable[Part]) -> tuple[list[Part], list[Part]]:
-    """Those of classes and findings, and those of survival."""
-    parts = list(scored)
-    survival = [part for part in parts if part.predictions.kind == "survival"]
-    return [part for part in parts if part.predictions.kind != "survival"], survival
-
-
-def figure_sections(scored: Sequence[Part], out_dir: Path) -> list[Section]:
-    """Draws the figures and returns the sections that show them."""
-    classes, survival = of_kinds(scored)
-    sections = []
-    if curves := classified.roc_curves(classes):
-        roc_figure(out_dir / "figures" / "roc.png", curves)
-        figure = "![Receiver operating characteristics](figures/roc.png)"
-        sections.append(Section("ROC", f"{figure}\n\n*By image; AUROC with 95% interval.*"))
-    return sections + ([survived.survival_section(survival, out_dir)] if survival else [])
-
-
-def result_tables(scored: Sequence[Part]) -> dict[str, pd.DataFrame]:
-    """Title -> table of the metrics."""
-    classes, survival = of_kinds(scored)
-    tables = {}
-    if classes:
-        tables["AUROC and AUPRC"] = classified.ranking_table(classes)
-        tables["Decisions and probabilities"] = classified.decision_table(classes)
-    if survival:
-        tables[survived.TABLE] = survived.survival_table(survival)
-    return tables
-
-
-def sets_table(scored: Iterable[Part]) -> pd.DataFrame:
-    """Patients and images of every set."""
-    counts = {p.name: {"patients": p.patients, "images": p.n_images} for p in scored}
-    return counts_table(counts).rename(columns={"Part": "Set"})
-
-
-def document_of(
-    scored: Sequence[Part],
-    notes: Sequence[str],
-    comparison: dict | str | None,
-    figures: Sequence[Section],
-    csv_paths: Sequence[str | os.PathLike],
+def _beyond(
+    files: Sequence[PredictionFile],
+    out_dir: Path,
+    characteristics: Sequence[str],
+    operating_point: str,
     resamples: int,
     seed: int,
-    guards: Mapping[str, Guard | None],
-) -> Document:
-    """The page's text."""
-    classes, survival = of_kinds(scored)
-    tables = result_tables(scored) | {"Data": sets_table(scored)}
-    sections = [Section(title, markdown_table(table)) for title, table in tables.items()]
-    sections.append(guard_section(guards))
-    counts = {name: read_counts(Path(p).parent) for name, p in zip(guards, csv_paths, strict=True)}
-    if len(counts) == 1:
-        counts = {"": next(iter(counts.values()))}
-    sections += label_sections(counts)
-    sentences = [*notes, *caveats(cells_of(classes))]
-    sentences += caveats(cells_of(survival), "no event, or nobody to compare it with")
-    if sentences:
-        lines = "\n".join(f"- {plain(s.rstrip('.'))}." for s in sentences)
-        sections.append(Section("Remarks", lines))
-    words = survived if scored[0] in survival else classified
-    lead = words.lead_sentence(scored[0])
-    horizon = scored[0].horizon
-    if isinstance(comparison, dict):
-        frame = comparison_table(comparison, horizon)
-        tables["Comparison"] = frame
-        first, second = dict.fromkeys(part.file for part in scored)
-        sections.insert(0, Section(f"Comparison: {first} minus {second}", markdown_table(frame)))
-        clause = comparison_clause(first, second, comparison["image"]["auroc"], "auroc", horizon)
-        lead = f"By image, {clause}."
-    elif isinstance(comparison, str):
-        sections.append(Section("Comparison", f"The files are not compared: {plain(comparison)}"))
-    sections = [*figures, *sections]
-    explained = [w.reading(of, resamples) for w, of in ((classified, classes), (survived, survival))
-                 if of]  # fmt: skip
-    sections += [
-        Section("How to read this", "\n".join(explained)),
-        Section("Limits", LIMITS),
-        Section(
-            "Provenance",
-            "".join(f"- file {plain(path)}\n" for path in csv_paths)
-            + f"- bootstrap seed {seed}\n"
-            + "".join(f"- {plain(name)} {plain(v)}\n" for name, v in versions().items())
-            + (classified.provenance(classes) if classes else ""),
-        ),
-    ]
-    return Document("Predictions", lead, tuple(sections), tables, banner_of(guards.values()))
+) -> list[Section]:
+    sets, parts = judged_sets(of_one_kind(files))
+    return beyond_sections(
+        sets, out_dir, characteristics=characteristics, operating_point=operating_point,
+        calibrated=parts, resamples=resamples, seed=seed,
+    )  # fmt: skip
 
 
-def cells_of(scored: Iterable[Part]) -> dict[str, Interval | NotDefined]:
-    """Every cell of the tables by a name that tells it."""
-    return {
-        f"{part.name}, by {part.by}, {metric_name(metric, part.horizon)}": value
-        for part in scored
-        for metric, value in part.intervals.items()
-        if metric in NAMES
-    }
+def _add_numbers(
+    records: Sequence[dict],
+    further: Sequence[Section],
+    comparison: dict | str | None,
+    names: Sequence[str],
+) -> None:
+    """Puts calibration, decision curves and subgroups to the files' records, and the comparison.
 
-
-def comparison_table(
-    comparison: Mapping[str, Mapping[str, Interval | NotDefined]], horizon: float | None = None
-) -> pd.DataFrame:
-    """One row per level and metric, with the verdict that the interval allows."""
-    return pd.DataFrame(
-        [
-            {
-                "Metric": metric_name(metric, horizon),
-                "By": level,
-                "Difference": difference_text(difference),
-                "The first file is": verdict(difference, metric),
+    Errors by image stand in their table only: names of images may tell who they are of.
+    """
+    tables = {stem: t for s in further for stem, t in s.tables.items() if stem != "failures"}
+    for record in records:
+        if record["site"] != EVERYTHING or record["split"] != EVERYTHING:
+            continue
+        if record["level"] == "image":
+            of_file = {
+                stem: table[(table["arm"] == record["file"]) | (table["set"] == record["file"])]
+                for stem, table in tables.items()
             }
-            for level, differences in comparison.items()
-            for metric, difference in differences.items()
-        ],
-        dtype=str,
-    )
+            record |= as_json({stem: table for stem, table in of_file.items() if len(table)})
+        if isinstance(comparison, dict) and record["file"] == names[0]:
+            record["minus"] = {
+                "file": names[1],
+                "metrics": {
+                    metric: {"not_defined": value.reason}
+                    if isinstance(value, NotDefined)
+                    else dataclasses.asdict(value)
+                    for metric, value in comparison.get(record["level"], {}).items()
+                },
+            }
+
+
+def _decided(
+    files: Sequence[PredictionFile], scored: Sequence[Part], operating_point: str
+) -> str:
+    """Where sensitivity and specificity are taken; '' of survival."""
+    if files[0].predictions.kind == "survival":
+        return ""
+    sentence = operating_sentence(judged_sets(files)[0], operating_point)
+    chosen = [
+        f"{plain(part.file)} by {part.by} p ≥ {part.predictions.thresholds[0]:.3f}"
+        for part in scored
+        if part.whole and part.predictions.is_binary and part.predictions.thresholds
+        and not isinstance(part.predictions.thresholds[0], NotDefined)
+    ]  # fmt: skip
+    return f"{sentence} The thresholds: {'; '.join(chosen)}." if chosen else sentence

@@ -11,8 +11,10 @@ from remedis_jax.errors import UserError
 from remedis_jax.evaluation.aggregate import MEAN as MEAN_SCORE
 from remedis_jax.evaluation.aggregate import aggregate as by_patient
 from remedis_jax.evaluation.aggregate import disagreeing
+from remedis_jax.evaluation.binary_problems import binary_problems
 from remedis_jax.evaluation.bootstrap import Interval, bootstrap, paired_difference
 from remedis_jax.evaluation.metrics import NotDefined, metrics_of, parts
+from remedis_jax.evaluation.operating_point import YOUDEN, choose_operating_point
 from remedis_jax.evaluation.predictions import Predictions, unlabelled
 
 EVERYTHING = "all"
@@ -91,8 +93,13 @@ def parts_of(
     resamples: int,
     seed: int,
     how: str | None = None,
+    validation: Predictions | None = None,
+    rule: str = YOUDEN,
 ) -> Iterable[tuple[list[Part], list[str]]]:
     """Scores a table as a whole and, where it has several, each site and split of it.
+
+    Images are called positive at the threshold that `validation` chooses by the rule, patients at
+    the one that its patients choose; at 0.5 where there is no validation.
 
     Yields:
         The part by image and, where patients have several images or `how` is named, by patient;
@@ -103,6 +110,7 @@ def parts_of(
         yield [], [f"{name}: {without.sum():,} of {len(table):,} images have no label and are not"
                    " scored"]  # fmt: skip
     predictions = Predictions.from_table(table, positive)
+    thresholds = _thresholds(validation, rule, how)
     table = table[~without]
     masks = {(EVERYTHING, EVERYTHING): np.ones(len(table), bool)}
     pairs = table[["site", "split"]].drop_duplicates().sort_values(["site", "split"])
@@ -125,6 +133,8 @@ def parts_of(
                 )
         scored = []
         for level, at_level in levels.items():
+            if level in thresholds:
+                at_level = at_level.at(thresholds[level])
             metrics = metrics_of(at_level.kind, len(at_level.classes))
             names = [n for m in metrics for n in (m, *(f"{m}/{c}" for c in parts(at_level, m)))]
             intervals = bootstrap(at_level, names, resamples, seed)
@@ -132,6 +142,23 @@ def parts_of(
             count = int(mask.sum())
             scored.append(Part(name, site, split, level, count, at_level, intervals, made_by))
         yield scored, notes
+
+
+def _thresholds(
+    validation: Predictions | None, rule: str, how: str | None
+) -> dict[str, tuple[float | NotDefined, ...]]:
+    """Level -> thresholds, or the reason in place of each; empty without a validation."""
+    if validation is None or validation.kind == "survival":
+        return {}
+    levels = {"image": validation, "patient": by_patient(validation, how or MEAN_SCORE)}
+    found = {}
+    for level, at_level in levels.items():
+        point = choose_operating_point(at_level, rule)
+        problems = len(binary_problems(at_level))
+        found[level] = (
+            (point,) * problems if isinstance(point, NotDefined) else point.thresholds
+        )
+    return found
 
 
 def as_records(scored: Iterable[Part]) -> list[dict]:
@@ -145,6 +172,7 @@ def as_records(scored: Iterable[Part]) -> list[dict]:
             **({"aggregate": part.aggregate} if part.aggregate else {}),
             "n_images": part.n_images,
             "n_patients": part.patients,
+            **_operating_point(part),
             **({} if part.horizon is None else {"horizon": part.horizon}),
             "metrics": {
                 name: {"not_defined": value.reason}
@@ -155,6 +183,14 @@ def as_records(scored: Iterable[Part]) -> list[dict]:
         }
         for part in scored
     ]
+
+
+def _operating_point(part: Part) -> dict:
+    thresholds = part.predictions.thresholds
+    if thresholds is None:
+        return {}
+    shown = [{"not_defined": t.reason} if isinstance(t, NotDefined) else t for t in thresholds]
+    return {"thresholds": shown}
 
 
 def compare(

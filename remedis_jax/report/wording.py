@@ -25,11 +25,17 @@ def percent(share: float, digits: int = 3) -> str:
 
 
 def interval_text(interval: Interval | NotDefined | None) -> str:
-    """'0.812 (0.774–0.846)', or why there is none; '' for None."""
+    """'0.812 (0.774–0.846)', '−0.238 (−0.560 to 0.070)', or why there is none; '' for None."""
     if interval is None:
         return ""
     if isinstance(interval, NotDefined):
         return str(interval)
+    if min(interval.value, interval.low) < 0:
+        # A dash between negative numbers reads as one more minus.
+        value, low, high = (
+            signed(end).lstrip("+") for end in (interval.value, interval.low, interval.high)
+        )
+        return f"{value} ({low} to {high})"
     return f"{interval.value:.3f} ({interval.low:.3f}{DASH}{interval.high:.3f})"
 
 

@@ -7,38 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from remedis_jax.report.figures import COLOURS, save_figure, styled
 from remedis_jax.sweeps.cells import axis_name, value_text
 
-_STYLE = {"figure.dpi": 180, "font.size": 10, "svg.hashsalt": "remedis", "svg.fonttype": "none"}
 _PANEL = (0.62, 0.5)  # inches of a point of the grid
 _MARGIN = (1.5, 1.3)
 
 
 def grid_figure(
-    paths: Sequence[str | os.PathLike],
+    path: str | os.PathLike,
     scores: Mapping[str, Mapping[tuple[Any, ...], float | None]],
     axes: Sequence[tuple[str, Sequence[Any]]],
     chosen: Mapping[str, tuple[Any, ...]],
     *,
     metric_name: str,
-    stamp: str = "",
-) -> None:
-    """Draws the grid to files, the same bytes for the same numbers.
+) -> Path:
+    """Draws the grid, the same bytes for the same numbers.
 
     The first axis runs to the right; all combinations of the others are the rows. Colours say more
     than a glance can read, so every point has its number as well; a point without one is crossed.
 
     Args:
-        paths: PNG or SVG files to write.
+        path: PNG to write; the SVG has its name.
         scores: Arm -> values of the axes -> validation metric, None where there is none.
         axes: (dotted key, values) pairs.
         chosen: Arm -> values of the axes of the chosen point.
         metric_name: For the colour bar.
-        stamp: A red line above all, for data that leaked.
+
+    Returns:
+        `path`.
     """
     (first, columns), *others = axes
     rows = [()]
@@ -50,7 +50,7 @@ def grid_figure(
     # Two panels stand side by side on a page of the usual width.
     across = max(1, min(len(scores), int(10 // width)))
     down = math.ceil(len(scores) / across)
-    with style.context(["default", _STYLE]):
+    with styled():
         figure = Figure(
             figsize=(across * width + 1.0, down * (len(rows) * _PANEL[1] + _MARGIN[1])),
             layout="constrained",
@@ -70,8 +70,10 @@ def grid_figure(
             if place is not None:
                 x, y = list(columns).index(place[0]), rows.index(tuple(place[1:]))
                 panel.add_patch(
-                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=3)
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec=COLOURS[1], lw=3)
                 )
+            panel.grid(visible=False)
+            panel.spines[:].set_visible(True)
             panel.set_title(arm)
             panel.set_xticks(
                 range(len(columns)), [value_text(v) for v in columns], rotation=45, ha="right"
@@ -82,15 +84,7 @@ def grid_figure(
             panel.set_xlabel(axis_name(first))
             panel.set_ylabel(", ".join(axis_name(key) for key, _ in others))
         figure.colorbar(image, ax=panels.tolist(), label=f"{metric_name} (validation)")
-        if stamp:
-            figure.suptitle(stamp, color="#B3261E", fontsize=13, fontweight="bold")
-        for path in map(Path, paths):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Neither the library's version nor the date is part of the figure.
-            metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {
-                "Software": None
-            }
-            figure.savefig(path, dpi="figure", metadata=metadata, facecolor="white")
+        return save_figure(figure, path)
 
 
 def _write_numbers(panel: Any, table: np.ndarray, middle: float) -> None:

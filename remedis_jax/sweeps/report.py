@@ -7,6 +7,7 @@ import pandas as pd
 
 from remedis_jax.data.leaks import read_guard
 from remedis_jax.report.document import Document, Section, write_report, write_text
+from remedis_jax.report.figures import stamped
 from remedis_jax.report.leak_section import banner_of, counted_section, stamp_of
 from remedis_jax.report.tables import caveats, fenced, markdown_table, plain
 from remedis_jax.report.wording import (
@@ -119,14 +120,14 @@ def write_sweep_report(sweep: Path, results: Results, *, show: bool = False) -> 
     banner = banner_of([*run_guards, *test_guards])
     table = arms_table(results)
     write_text(sweep / "table.md", markdown_table(table) + "\n")
-    grid_figure(
-        [sweep / FIGURE, (sweep / FIGURE).with_suffix(".svg")],
-        {arm: _scores(results, arm) for arm, _ in grid.arms},
-        grid.axes,
-        {arm: tuple(value for _, value in results.choices[arm].axes) for arm, _ in grid.arms},
-        metric_name=name,
-        stamp=stamp_of([*run_guards, *test_guards]),
-    )
+    with stamped(stamp_of([*run_guards, *test_guards])):
+        grid_figure(
+            sweep / FIGURE,
+            {arm: _scores(results, arm) for arm, _ in grid.arms},
+            grid.axes,
+            {arm: tuple(value for _, value in results.choices[arm].axes) for arm, _ in grid.arms},
+            metric_name=name,
+        )
     cells = {
         f"{arm}, {test}": interval for (arm, test), interval in results.scores.items()
     }

@@ -6,19 +6,21 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from remedis_jax.errors import UserError
-from remedis_jax.evaluation import bootstrap as module
+from remedis_jax.evaluation import resampling
 from remedis_jax.evaluation.bootstrap import (
     Interval,
     bootstrap,
     difference_of,
     paired_difference,
     paired_seed_difference,
-    patient_counts,
+    resample_arms,
     resample_runs,
     seed_bootstrap,
+    spread_of,
 )
 from remedis_jax.evaluation.metrics import METRICS, NotDefined
 from remedis_jax.evaluation.predictions import Predictions, predictions_table
+from remedis_jax.evaluation.resampling import patient_counts
 
 
 def clustered(seed: int = 0, patients: int = 80, each: int = 25, noise: float = 0.5) -> Predictions:
@@ -62,7 +64,7 @@ def test_blocks_and_row_order_do_not_change_the_interval(predictions, monkeypatc
     whole = bootstrap(predictions, ["auroc", "accuracy"], resamples=50)
     shuffled = predictions.select(np.random.default_rng(0).permutation(len(predictions.images)))
     assert bootstrap(shuffled, ["auroc", "accuracy"], resamples=50) == whole
-    monkeypatch.setattr(module, "_CELLS", 7 * len(predictions.images))
+    monkeypatch.setattr(resampling, "_CELLS", 7 * len(predictions.images))
     assert bootstrap(predictions, ["auroc", "accuracy"], resamples=50) == whole
 
 
@@ -110,10 +112,10 @@ def test_confidence_widens_the_interval(draw):
 
 def test_difference_of_identical_predictions_is_exactly_zero(predictions):
     shuffled = predictions.select(np.random.default_rng(1).permutation(len(predictions.images)))
-    for metric in ("auroc", "auprc", "accuracy"):
+    for metric in METRICS:
         for other in (predictions, shuffled):
-            found = paired_difference(predictions, other, metric, resamples=50)
-            assert (found.value, found.low, found.high) == (0, 0, 0)
+            found = paired_difference(predictions, other, metric, resamples=20)
+            assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
 def test_difference_is_paired_and_signed():
@@ -122,8 +124,72 @@ def test_difference_is_paired_and_signed():
     back = paired_difference(weak, strong, "auroc")
     assert found.value > 0
     assert (back.value, back.low, back.high) == (-found.value, -found.high, -found.low)
+    assert back.p_value == found.p_value < 0.05
     alone = bootstrap(strong, ["auroc"])["auroc"]
     assert width(found) < 0.5 * width(alone)
+
+
+def test_p_value_counts_the_resamples_on_either_side_of_zero():
+    a, b = clustered(noise=0.4), clustered(noise=0.8)
+    resampled = [resample_runs([run], "auroc", resamples=99) for run in (a, b)]
+    draws = resampled[0].means() - resampled[1].means()
+    fewer = min((draws <= 0).sum(), (draws >= 0).sum())
+    found = difference_of(*resampled)
+    assert found.p_value == pytest.approx(2 * (1 + fewer) / 100, rel=0, abs=1e-15)
+    # No resample of a clear difference is on the other side: as small as 99 resamples can show.
+    clear = paired_difference(clustered(noise=0.01), clustered(noise=9.0), "auroc", 99)
+    assert clear.low > 0 and clear.p_value == pytest.approx(0.02, rel=0, abs=1e-15)
+
+
+def test_p_value_and_interval_agree_but_for_the_ones_that_are_added():
+    below = []
+    for seed in range(12):
+        a, b = clustered(seed, each=3, noise=0.6), clustered(seed, each=3, noise=1.2)
+        found = paired_difference(a, b, "auroc", resamples=399)
+        if found.low > 0 or found.high < 0:
+            assert found.p_value <= 0.05 + 2 / 400
+        else:
+            assert found.p_value >= 0.05
+        below.append(found.p_value < 0.05)
+    assert 0 < sum(below) < 12
+
+
+def test_arms_and_metrics_together_are_those_one_by_one(predictions):
+    metrics = ["auroc", "accuracy", "specificity", "ece"]
+    rng = np.random.default_rng(0)
+    runs = [predictions.select(rng.permutation(len(predictions.images))) for _ in range(2)]
+    runs[1] = dataclasses.replace(runs[1], p=runs[1].p[:, ::-1])
+    arms = [[predictions, runs[0]], [runs[1], predictions]]
+    together = resample_arms(arms, metrics, resamples=30, seed=5)
+    for arm, of_metric in zip(arms, together, strict=True):
+        assert list(of_metric) == metrics
+        for metric, found in of_metric.items():
+            alone = resample_runs(arm, metric, resamples=30, seed=5)
+            for field in ("values", "draws", "picks"):
+                np.testing.assert_array_equal(getattr(found, field), getattr(alone, field))
+            assert found.left_out == alone.left_out
+
+
+def test_sampling_and_seeds_are_told_apart():
+    rng = np.random.default_rng(0)
+    base = clustered(patients=100, each=2)
+
+    def noisy(scale: float) -> Predictions:
+        logit = np.log(base.p[:, 1] / base.p[:, 0]) + scale * rng.normal(size=len(base.y))
+        p = 1 / (1 + np.exp(-logit))
+        return dataclasses.replace(base, p=np.stack([1 - p, p], axis=1))
+
+    same = spread_of(resample_runs([base] * 3, "auroc", 200))
+    one = spread_of(resample_runs([base], "auroc", 200))
+    assert same.seed_sd == pytest.approx(0, abs=1e-15) and one.seed_sd.reason == "one run only"
+    assert same.sampling_sd == pytest.approx(one.sampling_sd, rel=1e-9)
+    alone = resample_runs([base], "auroc", 200)
+    assert one.sampling_sd == pytest.approx(alone.draws[0].std(ddof=1), rel=1e-12)
+    runs = [noisy(scale) for scale in (0.5, 1.0, 3.0)]
+    apart = spread_of(resample_runs(runs, "auroc", 200))
+    values = [roc_auc_score(run.y, run.p[:, 1]) for run in runs]
+    assert apart.seed_sd == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+    assert spread_of(NotDefined("no")) == NotDefined("no")
 
 
 def test_one_run_over_seeds_is_the_bootstrap_of_that_run(predictions):
@@ -171,7 +237,7 @@ def test_spread_of_seeds_widens_the_interval():
 def test_paired_seed_difference_draws_the_same_seeds_for_both():
     runs = [clustered(noise=noise) for noise in (0.1, 1.0, 3.0)]
     found = paired_seed_difference(runs, runs, "auroc", resamples=50)
-    assert (found.value, found.low, found.high) == (0, 0, 0)
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
     with pytest.raises(UserError, match="3 runs cannot be paired with 2"):
         paired_seed_difference(runs, runs[:2], "auroc", resamples=50)
 

@@ -8,15 +8,14 @@ import pytest
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.bootstrap import seed_bootstrap
 from remedis_jax.evaluation.curves import (
-    Cell,
     LabelsToMatch,
     NoCrossing,
     evaluate_cells,
     label_fraction_curve,
     labels_to_match,
     labels_to_match_interval,
-    read_cells,
 )
+from remedis_jax.evaluation.experiment_cells import Cell, read_cells
 from remedis_jax.evaluation.metrics import NotDefined
 from remedis_jax.evaluation.predictions import (
     Predictions,

@@ -58,11 +58,11 @@ def test_byte_order_mark_is_taken(tmp_path):
 HOSTILE = {
     "no patient column": (GOOD.replace("group", "gruop"), "'group'.*mean 'gruop'"),
     "no label column": (GOOD.replace("label", "lable"), "'label'.*mean 'lable'"),
-    "no scores": (GOOD.replace("p_no", "no").replace("p_yes", "yes"), "p_<class>"),
+    "no scores": (GOOD.replace("p_no", "nope").replace("p_yes", "yep"), "p_<class>"),
     "one class": (GOOD.replace("p_no", "no"), "one class only"),
     "finding without score": (FINDINGS.replace("p_mass", "p_mas"), "label_mas"),
     "both kinds": (GOOD.replace("split", "split,label_yes").replace("test", "test,1"), "both"),
-    "semicolons": (GOOD.replace(",", ";"), "semicolons"),
+    "decimal commas": (GOOD.replace(",", ";").replace(".75", ",75"), "'p_yes' is '0,75', not a"),
     "NaN score": (GOOD.replace("0.75", "nan"), "line 2: 'p_yes' is blank or NaN"),
     "blank score": (GOOD.replace("0.75", ""), "line 2: 'p_yes' is blank or NaN"),
     "score above one": (GOOD.replace("0.75", "1.75"), "line 2: 'p_yes' is 1.75"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,22 @@ def survival_set(name):
 
 def outcome_of(time, event):
     return np.array(list(zip(event, time, strict=True)), [("event", bool), ("time", float)])
+
+
+@pytest.fixture(scope="module")
+def lifelines():
+    """Arrays by name; see tests/golden/make_lifelines_golden.py."""
+    with np.load(Path(__file__).parents[1] / "golden" / "lifelines.npz") as stored:
+        return dict(stored)
+
+
+@pytest.mark.parametrize(
+    "case", ["plain", "tied_risk", "tied_times", "all_tied", "uncensored", "rare_events"]
+)
+def test_concordance_is_that_of_lifelines(lifelines, case):
+    time, event, risk = (lifelines[f"{case}/{what}"] for what in ("time", "event", "risk"))
+    expected = float(lifelines[f"{case}/concordance"])
+    assert concordance(time, event, risk) == pytest.approx(expected, rel=0, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -50,12 +50,21 @@ def assert_same_step(got, want, loss_tolerance=1e-6):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def single_steps():
+    """name -> the step of the whole batch on one device, once it was computed."""
+    return {}
+
+
 @pytest.fixture
-def single(make_objective, images, image_keys):
+def single(make_objective, images, image_keys, single_steps):
     """(name) -> the step of the whole batch on one device."""
 
     def compute(name):
-        return step_of(make_objective(name, make_mesh(1)), images(name), image_keys)
+        if name not in single_steps:
+            objective = make_objective(name, make_mesh(1))
+            single_steps[name] = step_of(objective, images(name), image_keys)
+        return single_steps[name]
 
     return compute
 

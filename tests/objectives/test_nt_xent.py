@@ -1,5 +1,7 @@
 """NT-Xent against optax, on one and on eight devices: value, gradient and gradient norm."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,13 +26,20 @@ def oracle(z1, z2, temperature):
         return 2 * optax.losses.ntxent(rows, jnp.tile(jnp.arange(len(z1)), 2), temperature)
 
 
+@functools.cache
+def oracle_step(shape, temperature):
+    """Value and gradient of the oracle, the same for any number of devices."""
+    step = jax.value_and_grad(oracle, argnums=(0, 1))
+    return jax.device_get(step(*embeddings(*shape), temperature))
+
+
 @pytest.mark.parametrize("devices", [1, 2, 8])
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize("shape", [(8, 5), (40, 33)])
 def test_value_and_gradient_agree_with_optax(devices, temperature, shape):
     z1, z2 = embeddings(*shape)
     mesh = make_mesh(devices)
-    expected, expected_gradient = jax.value_and_grad(oracle, argnums=(0, 1))(z1, z2, temperature)
+    expected, expected_gradient = oracle_step(shape, temperature)
 
     @jax.jit
     def ours(z1, z2):
@@ -42,7 +51,7 @@ def test_value_and_gradient_agree_with_optax(devices, temperature, shape):
     value, gradient = ours(*sharded)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     for got, want in zip(gradient, expected_gradient, strict=True):
-        np.testing.assert_allclose(got, want, atol=1e-5 * float(jnp.abs(want).max()), rtol=0)
+        np.testing.assert_allclose(got, want, atol=1e-5 * float(np.abs(want).max()), rtol=0)
     ratio = optax.tree.norm(gradient) / optax.tree.norm(expected_gradient)
     assert abs(float(ratio) - 1) < 1e-5
 

@@ -28,6 +28,17 @@ def test_nt_xent_compares_all_sides(tmp_path):
     assert len(path.read_text().splitlines()) == done.stdout.count("   256 ")
 
 
+def test_bootstrap_agrees_with_scipy(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bootstrap", "--small", "--json", path],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "scipy/ours" in done.stdout
+    assert len(json.loads(path.read_text())["seconds"]) == 2
+
+
 def test_embed_runs_without_a_peer(tmp_path):
     path = tmp_path / "rows.jsonl"
     done = subprocess.run(

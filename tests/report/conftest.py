@@ -78,7 +78,7 @@ def write_experiment(
             "ssl": {"label": "With SSL", "stages": ["natural images", "SimCLR", "fine-tuning"]},
         },
         "baseline_arm": "plain",
-        "ssl_arm": "ssl",
+        "ssl_arms": ["ssl"],
         "fractions": list(FRACTIONS),
         "seeds": list(seeds),
         "id_site": "Hospital A",

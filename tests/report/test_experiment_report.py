@@ -6,10 +6,13 @@ import pytest
 
 from remedis_jax.errors import UserError
 from remedis_jax.evaluation.bootstrap import paired_seed_difference
-from remedis_jax.evaluation.curves import NoCrossing, read_cells
+from remedis_jax.evaluation.curves import NoCrossing
+from remedis_jax.evaluation.experiment_cells import read_cells
 from remedis_jax.evaluation.metrics import NotDefined
 from remedis_jax.evaluation.predictions import Predictions, read_predictions
-from remedis_jax.report.experiment import evaluate_experiment, experiment_table, result_sentence
+from remedis_jax.report.experiment import NOT_DRAWN, reading_section, result_sentence
+from remedis_jax.report.experiment_results import evaluate_experiment
+from remedis_jax.report.experiment_tables import results_table
 from remedis_jax.report.page import report_from_experiment
 from remedis_jax.report.wording import interval_text
 
@@ -29,9 +32,10 @@ def test_report_holds_figure_and_a_row_per_setting(written):
     for figure in ("label_fractions", "id_ood"):
         assert f"(figures/{figure}.png)" in markdown
         assert (written / "figures" / f"{figure}.png").is_file()
-    rows = [line for line in markdown.splitlines() if line.startswith("| Hospital")]
+    section = markdown.partition("\n## Results\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| Hospital")]
     assert [row.split(" | ")[:2] for row in rows] == [
-        ["| Hospital A (in distribution)", "none"],
+        ["| Hospital A, in distribution", "none"],
         ["| Hospital B, zero-shot", "none"],
         ["| Hospital B, fine-tuned", "1% (4 patients, 10 images)"],
         ["| Hospital B, fine-tuned", "10% (40 patients, 100 images)"],
@@ -46,7 +50,7 @@ def test_report_says_what_was_done_how_to_read_it_and_what_it_is_not(written):
     markdown = (written / "report.md").read_text()
     for text in (
         "- **With SSL**: natural images → SimCLR → fine-tuning",
-        "| A training | 1,500 | 3,750 |",
+        "| A training | not recorded | not recorded | not recorded | 3,750 | 1,500 |",
         "Not for clinical use",
         "The difference is With SSL − Supervised",
         "100 resamples",
@@ -55,14 +59,17 @@ def test_report_says_what_was_done_how_to_read_it_and_what_it_is_not(written):
         "remedis sweep --config x.py --out runs/x",
         "jax 0.10.2",
         '"seeds": [\n  0,',
+        "a p of 0.5 or more is called positive",
+        "○ **3** The clinical problem",
     ):
         assert text in markdown, text
 
 
 def test_page_has_its_figures_inside_and_no_address(written):
     page = (written / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
-    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"data:"}
+    figures = re.findall(r"\(figures/([\w.-]+)\)", (written / "report.md").read_text())
+    assert page.count("data:image/png;base64,") == len(figures) >= 5
+    assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) == {"data:"}
     assert not re.search(r"https?:|url\(|<script|<link", page)
 
 
@@ -83,16 +90,15 @@ def test_numbers_are_those_of_the_paired_bootstrap(finished):
         for arm in ("plain", "ssl")
     }
     expected = paired_seed_difference(runs["ssl"], runs["plain"], "auroc", resamples=50, seed=2)
-    assert results.differences["ood_finetuned", 0.1] == expected
+    assert results.differences["ssl", ("ood_finetuned", 0.1)] == expected
     assert results.baseline.fraction == 1
-    assert 0.01 < results.match.value < 0.1
+    assert 0.01 < results.savings["ssl"].crossing.value < 0.1
 
 
 def test_levels_are_told_apart(experiment, tmp_path):
-    experiment(tmp_path, level="group")
-    report_from_experiment(tmp_path, resamples=20)
-    assert "Scores are by patient (mean over" in (tmp_path / "report.md").read_text()
-    assert len(evaluate_experiment(tmp_path, resamples=20).baseline.runs.reference.y) == 80
+    results = evaluate_experiment(experiment(tmp_path, level="group"), resamples=20)
+    assert "Scores are by patient (mean over" in reading_section(results, 20).markdown
+    assert len(results.baseline.runs.reference.y) == 80
 
 
 WORDING = {
@@ -116,7 +122,7 @@ def test_result_says_what_the_intervals_allow(experiment, tmp_path, case):
     }
     assert reached.get(case, "“Supervised” with all Hospital B's labels") in sentence
     if case == "worse":
-        assert results.match.value is NoCrossing.NEVER_REACHED
+        assert results.savings["ssl"].crossing.value is NoCrossing.NEVER_REACHED
 
 
 def test_experiment_without_values_is_reported_with_reasons(experiment, tmp_path):
@@ -126,8 +132,9 @@ def test_experiment_without_values_is_reported_with_reasons(experiment, tmp_path
     assert markdown.count("not defined (only negatives, n=160)") >= 10
     assert "cannot be compared" in markdown
     assert "nan" not in re.findall(r"\w+", markdown.lower())
-    assert not (tmp_path / "figures").exists()
-    assert markdown.count("Not drawn") == 2
+    for name in ("label_fractions.png", "id_ood.png"):
+        assert not (tmp_path / "figures" / name).exists()
+    assert markdown.count(NOT_DRAWN) == 2
 
 
 def test_unfinished_experiment_is_reported_as_far_as_it_is(experiment, tmp_path):
@@ -138,9 +145,9 @@ def test_unfinished_experiment_is_reported_as_far_as_it_is(experiment, tmp_path)
     cells = [c for c in cells if not (c["arm"] == "plain" and c["fraction"] == 0.01)]
     path.write_text("".join(json.dumps(c) + "\n" for c in cells))
     results = evaluate_experiment(tmp_path, resamples=20)
-    difference = results.differences["ood_finetuned", 1.0]
+    difference = results.differences["ssl", ("ood_finetuned", 1.0)]
     assert difference == NotDefined("the arms have different seeds, 0, 1 and 0, 1, 2")
-    table = experiment_table(results)
+    table = results_table(results)
     assert table.iloc[2]["Supervised"] == "" and table.iloc[2]["Difference"] == ""
     point = results.points["ssl", "ood_finetuned", 0.01]
     assert table.iloc[2]["With SSL"] == interval_text(point.interval)
@@ -153,7 +160,7 @@ def test_baseline_without_all_labels_is_named_so(experiment, tmp_path):
     none = {"id": 1.0, 0.0: 0.5}
     shutil.rmtree(tmp_path / "cells")
     results = evaluate_experiment(experiment(tmp_path, none, none), resamples=20)
-    assert results.match is None
+    assert not results.savings
     assert result_sentence(results).endswith("labels was not measured.")
 
 
@@ -161,10 +168,10 @@ def test_baseline_without_all_labels_is_named_so(experiment, tmp_path):
     ("changes", "message"),
     [
         ({"metric": "aurco"}, "mean 'auroc'"),
-        ({"ssl_arm": "sl"}, "ssl_arm 'sl' is no arm. Did you mean 'ssl'"),
+        ({"ssl_arms": ["sl"]}, "ssl_arms 'sl' is no arm. Did you mean 'ssl'"),
         ({"arms": []}, "'arms' is missing or is no dict"),
         ({"level": "patient"}, "level is 'patient'"),
-        ({"arms": {"plain": {"label": "P", "stages": []}}, "ssl_arm": "plain"}, "of arm 'ssl'"),
+        ({"arms": {"plain": {"label": "P", "stages": []}}, "ssl_arms": ["plain"]}, "of arm 'ssl'"),
     ],
 )
 def test_bad_records_are_refused(experiment, tmp_path, changes, message):

@@ -88,6 +88,9 @@ def test_same_numbers_same_bytes_whatever_the_users_style(tmp_path, draw):
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 20}):
         second = draw(tmp_path / "second.png")
     assert first.read_bytes() == second.read_bytes()
+    drawing = first.with_suffix(".svg").read_text()
+    assert drawing == second.with_suffix(".svg").read_text()
+    assert "<text" in drawing and "dc:date" not in drawing and "dc:creator" not in drawing
     with Image.open(first) as image:
         assert image.info.keys() <= {"dpi"}  # neither a date nor a version
         assert image.width == 7.5 * DPI
@@ -151,6 +154,16 @@ def test_value_outside_of_its_interval_is_drawn(tmp_path):
     """Percentile intervals may do that; a negative error bar would be an error of matplotlib."""
     odd = curve().assign(low=0.9, high=0.95)
     label_fraction_figure(tmp_path / "f.png", odd, LABELS, metric_name="AUROC", site="B")
+
+
+def test_the_drawing_has_the_layout_of_the_picture(tmp_path, kept):
+    draw_curve(tmp_path / "f.png")
+    (figure,) = kept
+    place = figure.axes[0].get_position().bounds
+    figure.savefig(tmp_path / "again.png")
+    assert figure.axes[0].get_position().bounds == place
+    width = 7.5 * 72
+    assert f'width="{width:g}pt"' in (tmp_path / "f.svg").read_text()
 
 
 def test_series_differ_by_more_than_colour():

@@ -78,7 +78,7 @@ def test_page_of_predictions(tmp_path, findings, stamped, said):
     assert is_stamped(tmp_path) is stamped
     markdown, html = pages(tmp_path)
     assert said in guard_text(markdown)
-    assert '<a href="#s5">Leak guard</a>' in html
+    assert '<a href="#leak-guard">Leak guard</a>' in html
     assert (STAMP in markdown) is (STAMP in html) is stamped
 
 

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -12,8 +13,12 @@ from remedis_jax.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from remedis_jax.report.page import report_from_predictions
+from remedis_jax.report.page import report_from_predictions as whole_report
+from remedis_jax.report.prediction_document import p_text
 from remedis_jax.report.wording import difference_text, interval_text
+
+# What is beyond the average has tests of its own, and takes its time to draw.
+report_from_predictions = functools.partial(whole_report, beyond=False)
 
 PATIENT = np.repeat(np.arange(40), 2)
 
@@ -73,8 +78,11 @@ def test_two_files_are_compared(tmp_path):
     report_from_predictions(paths, tmp_path / "out", resamples=50)
     markdown = (tmp_path / "out" / "report.md").read_text()
     a, b = (Predictions.from_table(read_predictions(path)) for path in paths)
-    row = f"| AUROC | image | {difference_text(paired_difference(a, b, 'auroc', 50))} | better |"
-    assert row in markdown
+    difference = paired_difference(a, b, "auroc", 50)
+    cells = f"{difference_text(difference)} | {p_text(difference)}"
+    assert f"| AUROC | image | {cells} | better |" in markdown
+    records = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert records[0]["minus"]["metrics"]["auroc"]["p_value"] == difference.p_value < 0.05
     assert "strong/predictions.csv is better than weak/predictions.csv" in markdown
 
 

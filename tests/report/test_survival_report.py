@@ -16,6 +16,7 @@ from remedis_jax.evaluation.predictions import (
 )
 from remedis_jax.report.card_metrics import read_evaluation, remarks, results_table
 from remedis_jax.report.page import report_from_predictions
+from remedis_jax.report.prediction_document import p_text
 from remedis_jax.report.survival_figure import numbers_at_risk, risk_halves
 from remedis_jax.report.wording import difference_text, interval_text, metric_name
 
@@ -89,8 +90,9 @@ def test_two_files_are_compared(tmp_path):
     page = page_of(paths, tmp_path / "out")
     a, b = (Predictions.from_table(read_predictions(path)) for path in paths)
     for metric, name in (("auroc", "AUROC at 5"), ("concordance", "Concordance")):
-        difference = difference_text(paired_difference(a, b, metric, 50))
-        assert f"| {name} | image | {difference} | better |" in page
+        difference = paired_difference(a, b, metric, 50)
+        cells = f"{difference_text(difference)} | {p_text(difference)}"
+        assert f"| {name} | image | {cells} | better |" in page
     assert "better than weak/predictions.csv (difference in AUROC at 5 +" in page
     for number in (1, 2):
         assert (tmp_path / "out" / "figures" / f"survival-{number}.png").is_file()

@@ -21,9 +21,9 @@ from remedis_jax.training.loop import Preempted
 def no_figure(monkeypatch):
     """The figure takes most of the time of such a sweep, and has tests of its own."""
 
-    def draw(paths, *arguments, **settings):
-        paths[0].parent.mkdir(exist_ok=True)
-        paths[0].write_bytes(b"")
+    def draw(path, *arguments, **settings):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
 
     monkeypatch.setattr(report, "grid_figure", draw)
 

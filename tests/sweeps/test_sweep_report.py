@@ -9,6 +9,7 @@ from PIL import Image
 
 from remedis_jax.evaluation.bootstrap import paired_seed_difference, seed_bootstrap
 from remedis_jax.evaluation.predictions import Predictions, read_predictions
+from remedis_jax.report.figures import stamped
 from remedis_jax.sweeps.executors import Inline
 from remedis_jax.sweeps.heatmap import grid_figure
 from remedis_jax.sweeps.sweep import run_sweep
@@ -78,15 +79,15 @@ SCORES = {
 AXES = (("optimizer.learning_rate", (0.1, 1.0)), ("optimizer.weight_decay", (0.0, 1.0)))
 
 
-def draw(folder, **settings):
-    paths = [folder / "grid.png", folder / "grid.svg"]
+def draw(folder):
     chosen = {"a": (1.0, 1.0), "b": (1.0, 0.0)}
-    grid_figure(paths, SCORES, AXES, chosen, metric_name="AUROC", **settings)
-    return paths
+    png = grid_figure(folder / "grid.png", SCORES, AXES, chosen, metric_name="AUROC")
+    return png, folder / "grid.svg"
 
 
 def test_the_figure_has_every_number_and_is_the_same_bytes(tmp_path):
-    first, second = (draw(tmp_path / name, stamp="LEAKED DATA") for name in "12")
+    with stamped("LEAKED DATA"):
+        first, second = (draw(tmp_path / name) for name in "12")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
     text = first[1].read_text()

@@ -131,12 +131,14 @@ def test_difference_of_configs_names_dotted_keys():
     assert differing_keys(to_json(a), to_json(a)) == []
 
 
-@pytest.mark.parametrize("name", ["phantom", "ham10000"])
+@pytest.mark.parametrize("name", ["phantom", "ham10000", "chest_xray"])
 def test_experiments_treat_every_arm_alike(name):
     config = load_config(str(ROOT / f"experiments/data_efficiency/{name}.py:data=folder"))
     assert config.is_locked and set(config.arm_order) == set(config.arms)
     # An arm is a place to start from and nothing else.
-    assert {key for arm in config.arms.values() for key in arm} == {"label", "start", "stages"}
+    keys = {"label", "start", "stages", "overrides"}
+    assert {key for arm in config.arms.values() for key in arm} == keys
+    assert not any(arm.overrides for arm in config.arms.values())
     assert "head" in config.finetune_ood.init_parts
     test_rows = (config.id_test.to_dict(), config.ood_test.to_dict())
     for stage in (config.finetune_id, config.finetune_ood):

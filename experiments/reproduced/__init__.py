@@ -1,0 +1,1 @@
+"""The parts of the table of reproductions; the table itself is `experiments.reproductions`."""

@@ -1,0 +1,1 @@
+"""Simulations in which the truth is known, to see whether the statistics find it."""
