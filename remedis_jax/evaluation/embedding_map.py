@@ -170,8 +170,9 @@ def embedding_map(features: np.ndarray, seed: int) -> EmbeddingMap:
         return EmbeddingMap(shown, share, NotDefined("fewer than 7 points"), perplexity, count)
     # As scikit-learn's own start from PCA, which needs two dimensions.
     start = (shown / shown[:, 0].std() * 1e-4).astype(np.float32)
-    tsne = TSNE(2, perplexity=perplexity, init=start, random_state=seed).fit_transform(places)
-    return EmbeddingMap(shown, share, tsne, perplexity, count)
+    # ours: half of scikit-learn's steps, which take most of the time of the section.
+    tsne = TSNE(2, perplexity=perplexity, init=start, max_iter=500, random_state=seed)
+    return EmbeddingMap(shown, share, tsne.fit_transform(places), perplexity, count)
 
 
 def silhouette(features: np.ndarray, names: np.ndarray) -> float | NotDefined:

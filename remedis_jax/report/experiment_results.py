@@ -55,6 +55,8 @@ class Results:
     savings: Mapping[str, LabelSaving]
     guards: tuple[Guard | None, ...] = ()
     stage_guards: tuple[Guard, ...] = ()
+    # Predictions that were read before: every part of the page asks for some of them.
+    known: dict[Path, Predictions] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -103,8 +105,8 @@ class Results:
                     JudgedSet(
                         arm=label,
                         name=self.setting_name(setting),
-                        runs=tuple(_read(cell.predictions) for cell in cells),
-                        validation=tuple(_read(path) for path in chosen_on)
+                        runs=tuple(self._read(cell.predictions) for cell in cells),
+                        validation=tuple(self._read(path) for path in chosen_on)
                         if all(chosen_on)
                         else (),
                         rows=rows[[c for c in self.record["characteristics"] if c in rows]],
@@ -112,6 +114,11 @@ class Results:
                     )
                 )
         return sets
+
+    def _read(self, path: Path) -> Predictions:
+        if path not in self.known:
+            self.known[path] = Predictions.from_table(read_predictions(path))
+        return self.known[path]
 
 
 def evaluate_experiment(
@@ -179,7 +186,3 @@ def stage_guards(folder: Path) -> tuple[Guard, ...]:
     """The leak guards of an experiment and of the stages that made its encoders."""
     places = [folder / GUARD_NAME, *sorted((folder / "stages").glob(f"*/{GUARD_NAME}"))]
     return tuple(guard for guard in guards_of(places).values() if guard is not None)
-
-
-def _read(path: Path) -> Predictions:
-    return Predictions.from_table(read_predictions(path))

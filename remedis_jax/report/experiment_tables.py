@@ -26,19 +26,18 @@ _STAGES = {"id": "in distribution", "ood_zero_shot": "zero-shot", "ood_finetuned
 
 def results_table(results: Results) -> pd.DataFrame:
     """In distribution, zero-shot, then each share of labels: every arm with its interval, and the
-    self-supervised arms' differences to the baseline.
+    self-supervised arms' differences to the baseline. Labels are shares of the new site's.
     """
     record, labels = results.record, results.labels
     compared = [arm for arm in results.others if arm in record["ssl_arms"]]
     rows = []
     for setting in results.settings:
-        row = {"Test set": _test_set(results, setting), "Labels of the new site": "none"}
+        row = {"Test set": _test_set(results, setting), "Labels": "none", "Patients / images": ""}
         found = {arm: p for (arm, *at), p in results.points.items() if tuple(at) == setting}
         if setting[0] == "ood_finetuned":
             point = next(iter(found.values()))
-            row["Labels of the new site"] = (
-                f"{percent(setting[1])} ({point.n_patients:,} patients, {point.n_images:,} images)"
-            )
+            row["Labels"] = percent(setting[1])
+            row["Patients / images"] = f"{point.n_patients:,} / {point.n_images:,}"
         row |= {
             label: interval_text(found[arm].interval) if arm in found else ""
             for arm, label in labels.items()

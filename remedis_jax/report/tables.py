@@ -1,38 +1,16 @@
 """Tables as data frames of text, and how they are written to Markdown and to the terminal."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
 from remedis_jax.data.messages import first_few
 from remedis_jax.evaluation.bootstrap import Interval
 from remedis_jax.evaluation.metrics import NotDefined
-from remedis_jax.report.wording import difference_text, interval_text, percent
+from remedis_jax.report.wording import percent
 
-Row = tuple[str, str, Mapping[str, Interval | NotDefined], Interval | NotDefined | None]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
-
-
-def results_table(
-    rows: Iterable[Row],
-    labels: Mapping[str, str],
-) -> pd.DataFrame:
-    """One row per setting: the arms' values with intervals, and their paired difference.
-
-    Args:
-        rows: (test set, labels of the new site, arm -> interval, difference or None).
-        labels: Arm -> column name, in the order of the columns.
-
-    Returns:
-        Text. A setting in which an arm was not measured has an empty cell.
-    """
-    records = []
-    for setting, trained_on, intervals, difference in rows:
-        record = {"Test set": setting, "Labels of the new site": trained_on}
-        record |= {label: interval_text(intervals.get(arm)) for arm, label in labels.items()}
-        records.append(record | {"Difference": difference_text(difference)})
-    return pd.DataFrame(records, dtype=str)
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:

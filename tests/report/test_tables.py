@@ -9,22 +9,9 @@ from remedis_jax.report.tables import (
     markdown_table,
     plain,
     print_tables,
-    results_table,
 )
 
 HOSTILE = "<img src=x> ![a](http://x) [b](http://x) *c* `d` e|f _g_ #h\n&amp; ~~i~~ \\"
-
-
-def test_results_have_a_column_per_arm_and_the_difference():
-    value, difference = Interval(0.8, 0.7, 0.9, 10, 0), Interval(0.1, 0.05, 0.2, 10, 0)
-    rows = [
-        ("A", "none", {"x": value, "y": NotDefined("one class")}, None),
-        ("B", "1%", {"y": value}, difference),
-    ]
-    table = results_table(rows, {"y": "Y", "x": "X"})
-    assert table.columns.tolist() == ["Test set", "Labels of the new site", "Y", "X", "Difference"]
-    assert table.iloc[0].tolist()[2:] == ["not defined (one class)", "0.800 (0.700–0.900)", ""]
-    assert table.iloc[1].tolist()[2:] == ["0.800 (0.700–0.900)", "", "+0.100 (+0.050 to +0.200)"]
 
 
 def test_text_of_users_stays_text():
