@@ -241,8 +241,8 @@ def _results_section(results: Results, metric: str, table) -> Section:
     }
     return Section(
         "Results",
-        f"{plain(metric)}, mean over {_seeds(results)} with 95% interval; labels are those of the new "
-        f"site, and the patients and images that have them.{difference}\n\n"
+        f"{plain(metric)}, mean over {_seeds(results)} with 95% interval; labels are those of the "
+        f"new site, with the patients and images that have them.{difference}\n\n"
         + markdown_table(table)
         + "".join(f"\n\n{plain(sentence)}" for sentence in caveats(cells)),
     )
