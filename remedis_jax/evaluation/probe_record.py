@@ -147,6 +147,7 @@ def write_experiment(
                 }
                 for encoder in record["encoders"]
             },
+            "arm_order": [encoder["name"] for encoder in record["encoders"]],
             "baseline_arm": first,
             "ssl_arms": others,
             "margin": margin,
