@@ -348,6 +348,14 @@ class _Experiment:
             }
         )
 
+    def images_folder(self, labelled: Manifest) -> str:
+        """What the images' names are relative to, for the report's gallery; "" for none."""
+        if not labelled.path.is_file():
+            return ""
+        # Who allows images outside of the manifest's folder names them by any path.
+        outside = self.config.finetune_id.data.allow_outside
+        return labelled.path.resolve().anchor if outside else str(labelled.path.parent)
+
     def manifests(self) -> dict[str, str]:
         """Path -> SHA-256 of every manifest that is read."""
         stages = [self.config.stages[name] for name in self.config.stage_order]
@@ -398,7 +406,7 @@ class _Experiment:
                 "characteristics": list(config.characteristics),
                 "manifests": self.manifests(),
                 "weights": self.hashes,
-                "images": str(labelled.path.parent if labelled.path.is_file() else ""),
+                "images": self.images_folder(labelled),
                 "hardware": hardware(),
                 "hours": self.seconds / 3600,
                 "config": to_json(config),
