@@ -86,6 +86,30 @@ def add_arm(config, name, label, *, start, stages, overrides=()):
     config.arm_order = (*config.arm_order, name)
 
 
+def add_chain(config, natural, contrastive, *, start, pool, random=True):
+    """The chain and its arms: random weights, the natural start, and self-supervision after it.
+
+    Args:
+        config: From `experiment`.
+        natural: Supervised stage on natural images.
+        contrastive: Self-supervised stage on the pool.
+        start: What the natural images are called, e.g. "CIFAR-10".
+        pool: What the pool is called, e.g. "unlabelled dermoscopy".
+        random: Whether there is an arm of random weights.
+    """
+    add_stage(config, "natural", natural)
+    add_stage(config, "contrastive", contrastive, after="natural")
+    supervised = f"supervised on {start}"
+    if random:
+        add_arm(config, "random", "random weights", start="", stages=("nothing",))
+    add_arm(config, "supervised", f"{start} only", start="natural", stages=(supervised,))
+    add_arm(
+        config, "self_supervised", f"{start} + SimCLR", start="contrastive",
+        stages=(supervised, f"SimCLR on {pool}"),
+    )  # fmt: skip
+    config.baseline_arm, config.ssl_arms = "supervised", ("self_supervised",)
+
+
 def for_a_laptop(*stages):
     """AdamW and a cosine of steps, since LARS wants large batches (ours)."""
     for stage in stages:

@@ -13,8 +13,7 @@ need hold at the second.
 """
 
 from experiments.data_efficiency._experiment import (
-    add_arm,
-    add_stage,
+    add_chain,
     experiment,
     for_a_laptop,
     shortened,
@@ -77,17 +76,7 @@ def get_config(arg=None):
         id_site="guangzhou",
         ood_site="nih",
     )
-    add_stage(config, "natural", natural)
-    add_stage(config, "contrastive", contrastive, after="natural")
-    add_arm(config, "random", "random weights", start="", stages=("nothing",))
-    add_arm(
-        config, "supervised", "CIFAR-10 only", start="natural", stages=("supervised on CIFAR-10",)
-    )
-    add_arm(
-        config, "self_supervised", "CIFAR-10 + SimCLR", start="contrastive",
-        stages=("supervised on CIFAR-10", "SimCLR on unlabelled chest X-rays"),
-    )  # fmt: skip
-    config.baseline_arm, config.ssl_arms = "supervised", ("self_supervised",)
+    add_chain(config, natural, contrastive, start="CIFAR-10", pool="unlabelled chest X-rays")
     if arg.tiny:
         shortened(config)
     config.command = (

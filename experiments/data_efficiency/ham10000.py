@@ -13,8 +13,7 @@ several sites would let a model read the site.
 """
 
 from experiments.data_efficiency._experiment import (
-    add_arm,
-    add_stage,
+    add_chain,
     experiment,
     for_a_laptop,
     shortened,
@@ -71,17 +70,7 @@ def get_config(arg=None):
         ood_site="vidir_modern",
     )
     config.characteristics = ("age", "sex", "localization")
-    add_stage(config, "natural", natural)
-    add_stage(config, "contrastive", contrastive, after="natural")
-    add_arm(config, "random", "random weights", start="", stages=("nothing",))
-    add_arm(
-        config, "supervised", "CIFAR-10 only", start="natural", stages=("supervised on CIFAR-10",)
-    )
-    add_arm(
-        config, "self_supervised", "CIFAR-10 + SimCLR", start="contrastive",
-        stages=("supervised on CIFAR-10", "SimCLR on unlabelled dermoscopy"),
-    )  # fmt: skip
-    config.baseline_arm, config.ssl_arms = "supervised", ("self_supervised",)
+    add_chain(config, natural, contrastive, start="CIFAR-10", pool="unlabelled dermoscopy")
     if arg.tiny:
         shortened(config)
     config.command = (

@@ -12,8 +12,7 @@ images, or from natural images and then a contrastive stage on unlabelled films.
 """
 
 from experiments.data_efficiency._experiment import (
-    add_arm,
-    add_stage,
+    add_chain,
     experiment,
     for_a_laptop,
     shortened,
@@ -83,19 +82,10 @@ def get_config(arg=None):
     # An invented price for invented labels, so that the report shows what it makes of one.
     config.minutes_per_label = 5.0
     config.minutes_source = "invented, as the hospitals are: 5 minutes per patient"
-    add_stage(config, "natural", natural)
-    add_stage(config, "contrastive", contrastive, after="natural")
-    if not arg.demo:
-        add_arm(config, "random", "random weights", start="", stages=("nothing",))
-    add_arm(
-        config, "supervised", "natural images only", start="natural",
-        stages=("supervised on natural images",),
+    add_chain(
+        config, natural, contrastive, start="natural images", pool="unlabelled films",
+        random=not arg.demo,
     )  # fmt: skip
-    add_arm(
-        config, "self_supervised", "natural images + SimCLR", start="contrastive",
-        stages=("supervised on natural images", "SimCLR on unlabelled films"),
-    )  # fmt: skip
-    config.baseline_arm, config.ssl_arms = "supervised", ("self_supervised",)
     if arg.demo:
         config.seeds, config.fractions = (0, 1, 2), (0.0, 0.03, 0.1, 0.25, 1.0)
     if arg.tiny:

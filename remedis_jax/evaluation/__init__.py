@@ -17,9 +17,9 @@ Beyond the average: `calibration`, `calibration_line`, `reliability`, `decision_
 `explained_examples`; `embedding_map`.
 
 Data efficiency: `data_efficiency` runs the experiment, `experiment_parts` are its rows,
-`experiment_cells` what it leaves; `curves`, `label_saving` and `non_inferiority` are the answer.
-Probes of any encoder: `probe_run`, of `probe`, `probe_data`, `probe_draws`, `probe_protocol`,
-`probe_record`.
+`experiment_selection` says what chose what, `experiment_cells` what it leaves; `curves`,
+`label_saving` and `non_inferiority` are the answer. Probes of any encoder: `probe_run`, of
+`probe`, `probe_data`, `probe_draws`, `probe_protocol`, `probe_record`.
 
 Weights at work: `finetuning`, `validation`, `guard`; `embedding_run`, `embedding_files`, `embed`,
 `prepared`, `batch_size`; `monitor`, `representation`, `histograms`.

@@ -168,7 +168,7 @@ def interval_of(
     """The interval of the mean over runs."""
     if isinstance(runs, NotDefined):
         return runs
-    return _percentiles(float(runs.values.mean()), runs.means(), confidence, runs.left_out)
+    return percentile_interval(float(runs.values.mean()), runs.means(), confidence, runs.left_out)
 
 
 def difference_of(
@@ -191,7 +191,7 @@ def difference_of(
         )
     value = float(a.values.mean() - b.values.mean())
     draws = a.means() - b.means()
-    interval = _percentiles(value, draws, confidence, a.left_out)
+    interval = percentile_interval(value, draws, confidence, a.left_out)
     if isinstance(interval, NotDefined):
         return interval
     fields = {f.name: getattr(interval, f.name) for f in dataclasses.fields(interval)}
@@ -219,9 +219,13 @@ def _p_value(draws: np.ndarray) -> float:
     return min(1.0, float(2 * min(low, high) / (1 + len(draws))))
 
 
-def _percentiles(
-    value: float, draws: np.ndarray, confidence: float, left_out: tuple[str, ...]
+def percentile_interval(
+    value: float,
+    draws: np.ndarray,
+    confidence: float = CONFIDENCE,
+    left_out: tuple[str, ...] = (),
 ) -> Interval | NotDefined:
+    """The interval of a value from its resamples, float64 [R], NaN where one has no value."""
     defined = draws[~np.isnan(draws)]
     if len(defined) < LEAST_DEFINED_SHARE * len(draws):
         return NotDefined(

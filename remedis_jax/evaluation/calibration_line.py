@@ -13,13 +13,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from remedis_jax.evaluation.bootstrap import RESAMPLES, Interval
+from remedis_jax.evaluation.bootstrap import RESAMPLES, Interval, percentile_interval
 from remedis_jax.evaluation.calibration import CLIP
 from remedis_jax.evaluation.drawn_runs import (
     Statistic,
     aligned,
     draw_means,
-    percentile_interval,
 )
 from remedis_jax.evaluation.not_defined import NO_LABELS, NotDefined
 from remedis_jax.evaluation.predictions import Predictions

@@ -49,6 +49,7 @@ from remedis_jax.evaluation.experiment_parts import (
     require_disjoint,
     rows_table,
 )
+from remedis_jax.evaluation.experiment_selection import LEAST_VALIDATION, selection_of
 from remedis_jax.evaluation.finetuning import finetune
 from remedis_jax.evaluation.guard import Rules, guard
 from remedis_jax.evaluation.metrics import LOWER_IS_BETTER, NotDefined, score
@@ -65,8 +66,6 @@ from remedis_jax.weights.artifact import Artifact, load_artifact
 
 Announce = Callable[[str], None]
 ROWS, EMBEDDINGS = "rows.csv", "embeddings"
-# Patients of the new site that choose a threshold or a temperature, at least: ours.
-LEAST_VALIDATION = 20
 
 
 @dataclasses.dataclass
@@ -415,32 +414,6 @@ class _Experiment:
                 "notes": list(config.notes),
             },
         )
-
-
-def selection_of(config: ConfigDict) -> dict[str, str]:
-    """What chose what, in sentences."""
-    stage, first = config.finetune_id, config.seeds[0]
-    validation = f"the validation patients of {config.id_site}"
-    checkpoint = "the last step of every run; nothing chose it"
-    if stage.select == "best":
-        checkpoint = f"the step of the best {stage.select_metric or 'auroc'} on the run's own"
-        checkpoint += " validation rows"
-    rates = ", ".join(f"{rate:g}" for rate in config.learning_rates)
-    chosen = f"the learning rate among {rates} by {config.metric} on {validation}, seed {first}"
-    if len(config.learning_rates) < 2:
-        chosen = "nothing was tried; the settings were fixed before"
-    fitted = validation
-    if config.ood_validation:
-        fitted += (
-            f"; after fine-tuning on a share of {config.ood_site}'s labels, the same share of its "
-            f"own validation patients where that is {LEAST_VALIDATION} or more"
-        )
-    return {
-        "checkpoint": checkpoint,
-        "hyperparameters": f"{chosen}; the same for every arm",
-        "operating_point": fitted,
-        "temperature": fitted,
-    }
 
 
 def run_experiment(config: ConfigDict, out: Path, *, announce: Announce) -> None:

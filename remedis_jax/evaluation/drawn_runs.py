@@ -9,16 +9,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from remedis_jax.evaluation.bootstrap import CONFIDENCE, LEAST_DEFINED_SHARE, Interval
-from remedis_jax.evaluation.not_defined import NotDefined
+from remedis_jax.evaluation.bootstrap import CONFIDENCE, LEAST_DEFINED_SHARE
 from remedis_jax.evaluation.predictions import Predictions
-from remedis_jax.evaluation.resampling import patient_counts
+from remedis_jax.evaluation.resampling import CELLS, patient_counts, run_picks
 from remedis_jax.evaluation.same_images import require_same_images
 
 # Counts of the patients [R, G] -> values [R, ...], NaN where a resample has none.
 Statistic = Callable[[np.ndarray], np.ndarray]
-_SEEDS = 1  # the stream that draws runs, as in `evaluation.resampling`
-_CELLS = 500_000  # weights held at a time (4 MB); results do not depend on it
 
 
 def aligned(runs: Sequence[Predictions]) -> list[Predictions]:
@@ -52,29 +49,14 @@ def draw_means(
         float64 [R, ...]; NaN where a drawn run has no value.
     """
     runs = len(statistics)
-    picks = np.random.default_rng([seed, _SEEDS]).integers(runs, size=(resamples, runs))
+    picks = run_picks(runs, resamples, seed)
     means, start = [], 0
-    for counts in patient_counts(patients, resamples, seed, max(1, _CELLS // max(images, 1))):
+    for counts in patient_counts(patients, resamples, seed, max(1, CELLS // max(images, 1))):
         values = np.stack([statistic(counts) for statistic in statistics])
         drawn = picks[start : start + len(counts)]
         means.append(values[drawn.T, np.arange(len(counts))].mean(axis=0))
         start += len(counts)
     return np.concatenate(means)
-
-
-def percentile_interval(
-    value: float, draws: np.ndarray, confidence: float = CONFIDENCE
-) -> Interval | NotDefined:
-    """The interval of a value from its resamples, float64 [R], NaN where one has no value."""
-    defined = draws[~np.isnan(draws)]
-    if len(defined) < LEAST_DEFINED_SHARE * len(draws):
-        return NotDefined(
-            f"only {len(defined):,} of {len(draws):,} resamples have a value, so there is no "
-            f"interval; the value is {value:.3f}"
-        )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return Interval(value, float(low), float(high), len(draws), len(draws) - len(defined))
 
 
 def percentile_band(

@@ -16,7 +16,7 @@ from remedis_jax.evaluation.same_images import require_same_images
 
 RESAMPLES = 1000  # ours; the least that percentiles at 2.5 % and 97.5 % should rest on
 _PATIENTS, _SEEDS = 0, 1  # separate random streams
-_CELLS = 500_000  # weights held at a time (4 MB); results do not depend on it
+CELLS = 500_000  # weights held at a time (4 MB); results do not depend on it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def resample_arms(
     draws = {
         key: np.empty((len(of_runs), resamples)) for key, of_runs in functions.items()
     }
-    rows, start = max(1, _CELLS // max(1, len(first.images))), 0
+    rows, start = max(1, CELLS // max(1, len(first.images))), 0
     for counts in patient_counts(patients, resamples, seed, rows) if wanted else ():
         for key, of_runs in functions.items():
             for run, values_of in enumerate(of_runs):
@@ -109,12 +109,16 @@ def resample_arms(
         start += len(counts)
     for arm, metric in wanted:
         runs = arms[arm]
-        stream = np.random.default_rng([seed, _SEEDS])
-        picks = stream.integers(len(runs), size=(resamples, len(runs)))
+        picks = run_picks(len(runs), resamples, seed)
         found[arm][metric] = RunResamples(
             found[arm][metric], draws[arm, metric], picks, runs[0], left_out(runs[0], metric)
         )
     return found
+
+
+def run_picks(runs: int, resamples: int, seed: int) -> np.ndarray:
+    """Which runs each resample draws, int64 [R, K] in [0, K), with replacement."""
+    return np.random.default_rng([seed, _SEEDS]).integers(runs, size=(resamples, runs))
 
 
 def patient_counts(patients: int, resamples: int, seed: int, rows: int) -> Iterator[np.ndarray]:

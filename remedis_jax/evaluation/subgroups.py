@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 
 from remedis_jax.evaluation.binary_problems import binary_problems
-from remedis_jax.evaluation.bootstrap import RESAMPLES, Interval
+from remedis_jax.evaluation.bootstrap import RESAMPLES, Interval, percentile_interval
 from remedis_jax.evaluation.drawn_runs import (
     Statistic,
     aligned,
     draw_means,
-    percentile_interval,
 )
 from remedis_jax.evaluation.metrics import parts, value_of
 from remedis_jax.evaluation.not_defined import NotDefined

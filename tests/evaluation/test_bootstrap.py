@@ -64,7 +64,7 @@ def test_blocks_and_row_order_do_not_change_the_interval(predictions, monkeypatc
     whole = bootstrap(predictions, ["auroc", "accuracy"], resamples=50)
     shuffled = predictions.select(np.random.default_rng(0).permutation(len(predictions.images)))
     assert bootstrap(shuffled, ["auroc", "accuracy"], resamples=50) == whole
-    monkeypatch.setattr(resampling, "_CELLS", 7 * len(predictions.images))
+    monkeypatch.setattr(resampling, "CELLS", 7 * len(predictions.images))
     assert bootstrap(predictions, ["auroc", "accuracy"], resamples=50) == whole
 
 

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from remedis_jax.errors import UserError
-from remedis_jax.evaluation.data_efficiency import selection_of
 from remedis_jax.evaluation.experiment_parts import (
     flow_of,
     flow_record,
@@ -12,6 +11,7 @@ from remedis_jax.evaluation.experiment_parts import (
     require_disjoint,
     rows_table,
 )
+from remedis_jax.evaluation.experiment_selection import selection_of
 from remedis_jax.training.config import load_config
 
 
